@@ -1,0 +1,208 @@
+"""Reflection: who is this person, how do they feel, what happened, and what do they need from a reply?
+
+Two strategies behind one signature. `reflect_by_generation` asks a capable model for JSON and validates it; one repair,
+then a `ReflectionFailed` with its reason, never a guess. `reflect_by_labels` is for small models whose free text is
+useless: closed labels are ranked by calibrated log-likelihood, and the situation is quoted from the person's own words.
+
+Calibration: a label's score is `log p(label | this dialogue, question) - log p(label | empty dialogue, question)`,
+so that labels which the model likes anyway do not win (domain-conditional PMI; Holtzman et al., 2021).
+"""
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ResponseSchema,
+)
+from inspect_ai.util import collect, json_schema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from judges.specificity import SupportsLoglikelihood
+
+EMOTIONS = (
+    "anger",
+    "anxiety",
+    "depression",
+    "disgust",
+    "fear",
+    "guilt",
+    "jealousy",
+    "nervousness",
+    "sadness",
+    "shame",
+)
+"""The emotion labels of ESConv that name more than one dialogue's emotion, and the starter set's."""
+
+PERSONALITIES = (
+    "reserved",
+    "outgoing",
+    "worried",
+    "calm",
+    "practical",
+    "emotional",
+    "guarded",
+    "open",
+)
+"""A coarse profile: the poles of extraversion, stability, thinking style and trust that a chat can show."""
+
+NEEDS = ("to be listened to", "comfort", "understanding", "advice", "encouragement", "distraction")
+"""What a reply can give (the hidden needs of the design)."""
+
+QUESTIONS = {
+    "personality": "In one word, what kind of person am I?",
+    "emotion": "In one word, what do I feel the most?",
+    "need": "What do I need the most from you now?",
+}
+EMPTY_DIALOGUE = "..."
+MAX_SITUATION_WORDS = 40
+
+
+class Inference(BaseModel):
+    """One thing inferred about the person, and the words it rests on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: str = Field(min_length=1)
+    evidence: str = Field(min_length=1)
+    """A quotation of the person."""
+
+
+class Reflection(BaseModel):
+    """Who the person is as far as the dialogue shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    personality: Inference
+    emotion: Inference
+    situation: Inference
+    need: Inference
+
+    def text(self, parts: Sequence[str] = ("profile", "emotion", "situation")) -> str:
+        """The reflection as a few first-person sentences; `parts` leaves out the rest (for ablations)."""
+        lines = {
+            "situation": self.situation.value,
+            "emotion": f"I feel {self.emotion.value}.",
+            "profile": f"I am a {self.personality.value} person and I need {self.need.value}.",
+        }
+        return " ".join(
+            lines[part] for part in ("situation", "emotion", "profile") if part in parts
+        )
+
+
+class ReflectionFailed(ValueError):
+    """The model gave no valid reflection, not even after one repair."""
+
+
+async def reflect_by_labels(
+    model: SupportsLoglikelihood, seeker_words: Sequence[str]
+) -> Reflection:
+    """Rank closed labels by calibrated log-likelihood; quote the situation from the person's own words."""
+    told = [words for words in seeker_words if len(words.split()) > 2] or list(seeker_words)
+    personality, emotion, need = await collect(
+        _best_label(model, told, QUESTIONS["personality"], PERSONALITIES),
+        _best_label(model, told, QUESTIONS["emotion"], EMOTIONS),
+        _best_label(model, told, QUESTIONS["need"], NEEDS),
+    )
+    situation = extract_situation(told)
+    return Reflection(
+        personality=personality,
+        emotion=emotion,
+        need=need,
+        situation=Inference(value=situation, evidence=situation),
+    )
+
+
+async def reflect_by_generation(
+    model: Model, messages: Sequence[ChatMessage], principles: str, config: GenerateConfig
+) -> Reflection:
+    """Ask for a JSON reflection, validate it, repair once.
+
+    Raises:
+        ReflectionFailed: with the validator's complaint about the second answer.
+    """
+    instruction = _prompt("reflect.md").replace("{principles}", principles)
+    dialogue = "\n".join(f"{_side(m)}: {m.text}" for m in messages if m.role != "system")
+    asked: list[ChatMessage] = [
+        ChatMessageSystem(content=instruction),
+        ChatMessageUser(content=dialogue),
+    ]
+    schema = ResponseSchema(name="reflection", json_schema=json_schema(Reflection))
+    config = config.merge(GenerateConfig(response_schema=schema))
+    output = await model.generate(asked, config=config)
+    try:
+        return parse_reflection(output.completion)
+    except ReflectionFailed as complaint:
+        asked += [
+            output.message,
+            ChatMessageUser(content=f"{complaint}. Answer with the JSON object only."),
+        ]
+        return parse_reflection((await model.generate(asked, config=config)).completion)
+
+
+def parse_reflection(text: str) -> Reflection:
+    """Read a reflection from a model's answer: the JSON object in it, whole and valid.
+
+    Raises:
+        ReflectionFailed: no JSON object, or one with missing, empty or unknown fields.
+    """
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise ReflectionFailed("the reflection is not a JSON object")
+    try:
+        return Reflection.model_validate(json.loads(text[start : end + 1]))
+    except json.JSONDecodeError as error:
+        raise ReflectionFailed(f"the reflection is not valid JSON ({error.msg})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ReflectionFailed(f"the reflection's field '{where}': {first['msg']}") from None
+
+
+def extract_situation(seeker_words: Sequence[str]) -> str:
+    """What happened, in the person's own words: their longest turn, at most `MAX_SITUATION_WORDS` words of it."""
+    longest = max(seeker_words, key=len)
+    words = longest.split()
+    return longest if len(words) <= MAX_SITUATION_WORDS else " ".join(words[:MAX_SITUATION_WORDS])
+
+
+async def label_scores(
+    model: SupportsLoglikelihood, words: str, question: str, labels: Sequence[str]
+) -> dict[str, float]:
+    """Calibrated log-likelihood (nats) of each label as the answer to `question` after `words`."""
+    own, empty = await collect(
+        _label_logps(model, words, question, labels),
+        _label_logps(model, EMPTY_DIALOGUE, question, labels),
+    )
+    return {label: a - b for label, a, b in zip(labels, own, empty, strict=True)}
+
+
+async def _label_logps(
+    model: SupportsLoglikelihood, words: str, question: str, labels: Sequence[str]
+) -> list[float]:
+    prefix = [ChatMessageUser(content=f"{words}\n\n{question}")]
+    scored = await collect(*[model.loglikelihood(prefix, label.capitalize()) for label in labels])
+    return [sum(tokens.logprobs) for tokens in scored]
+
+
+async def _best_label(
+    model: SupportsLoglikelihood, told: Sequence[str], question: str, labels: Sequence[str]
+) -> Inference:
+    scores = await label_scores(model, "\n".join(told), question, labels)
+    best = max(labels, key=lambda label: scores[label])
+    support = await collect(*[_label_logps(model, words, question, [best]) for words in told])
+    evidence = max(zip(support, told, strict=True), key=lambda pair: pair[0][0])[1]
+    return Inference(value=best, evidence=evidence)
+
+
+def _side(message: ChatMessage) -> str:
+    return "Person" if message.role == "user" else "Supporter"
+
+
+def _prompt(name: str) -> str:
+    return resources.files("benchmarks").joinpath("prompts", name).read_text(encoding="utf-8")

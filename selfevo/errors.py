@@ -1,0 +1,29 @@
+"""The errors that people see: one line each, with the exit code of the command line.
+
+```
+SelfevoError            1   something failed; the message says where, what, and what to do
+├── UsageError         64   the command or the recipe is wrong
+├── ModelFetchError     1   the embedded model could not be fetched or is not there
+└── RunError            1   a run directory cannot be continued
+```
+"""
+
+
+class SelfevoError(Exception):
+    """Base of every error that the command line prints as one line."""
+
+    exit_code: int = 1
+
+
+class UsageError(SelfevoError):
+    """The command, the recipe or an argument is wrong."""
+
+    exit_code = 64
+
+
+class ModelFetchError(SelfevoError):
+    """The embedded model could not be fetched, verified or found."""
+
+
+class RunError(SelfevoError):
+    """A run directory is missing, damaged, or belongs to another recipe."""

@@ -1,0 +1,174 @@
+"""Evaluation of a checkpoint on the held-out people: three Inspect tasks, one `RunRecord`."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import get_model
+
+from benchmarks import reflection, reply, retention
+from benchmarks.dialogues import Language
+from judges.automatic import copy_rate, distinct_n
+from results.records import Measure, RunRecord, suite_hash
+from selfevo.checkpoint import content_hash, resolve
+from selfevo.config import RunConfig
+from selfevo.harness import Evaluand, finished_log, run_eval
+from selfevo.run import Run
+
+DECIMALS = 4
+
+
+class HeldOut(NamedTuple):
+    """The files of the held-out people and instructions, and their hash."""
+
+    contexts: Path
+    people: Path
+    """One context a person, for the reflection."""
+    instructions: Path | None
+    hash: str
+
+
+def evaluate(run: Run, name: str, checkpoint: Evaluand, heldout: HeldOut) -> RunRecord:
+    """The record of checkpoint `name`; evals and record are artefacts of the run, made once."""
+    folder = f"{name}/evaluation"
+    config = run.config
+    title = f"{name}: evaluate"
+    reference = get_model(config.evaluation.reference)
+    reply_task = reply.reply(
+        contexts=str(heldout.contexts),
+        seed=config.seed,
+        contrast=config.evaluation.contrast,
+        max_tokens=config.evaluation.max_tokens,
+        task_prompt=config.data.task_prompt,
+    )
+    tasks = {"reply": reply_task}
+    if config.synthesis.reflect:
+        tasks["reflection"] = reflection.reflection(
+            contexts=str(heldout.people), strategy=config.synthesis.reflection
+        )
+    if heldout.instructions is not None:
+        tasks["retention"] = retention.retention(
+            path=str(heldout.instructions), language=config.data.language
+        )
+    logs = {}
+    for kind, task in tasks.items():
+        path = run.once(
+            f"{folder}/{kind}",
+            lambda partial, task=task, kind=kind: run_eval(  # type: ignore[misc]
+                task,
+                checkpoint.model,
+                partial,
+                title=f"{title} {kind}",
+                roles={"reference": reference} if kind == "reply" else None,
+                max_samples=config.evaluation.max_samples,
+            ),
+            title=f"{title} ({kind})",
+        )
+        logs[kind] = path
+    return run.record(
+        f"{name}/record.json",
+        RunRecord,
+        lambda: build_record(
+            {kind: finished_log(path) for kind, path in logs.items()},
+            suite=_suite(config, heldout),
+            checkpoint=content_hash(checkpoint.path),
+            language=config.data.language,
+            folders=[str(path.relative_to(run.root)) for path in logs.values()],
+        ),
+    )
+
+
+def build_record(
+    logs: Mapping[str, EvalLog],
+    *,
+    suite: str,
+    checkpoint: str,
+    language: Language,
+    folders: Sequence[str],
+) -> RunRecord:
+    """One record from the logs of a checkpoint."""
+    measures: dict[str, Measure] = {}
+    replies = logs["reply"].samples or []
+    for metric in reply.MEASURES:
+        measures[metric] = _measure(replies, "automatic", metric, unit="dialogue")
+    measures["sameness"] = _sameness(replies, language)
+    if "reflection" in logs:
+        measures["emotion_accuracy"] = _measure(
+            logs["reflection"].samples or [], "emotion_recognised", None, unit="dialogue"
+        )
+    if "retention" in logs:
+        measures["retention"] = _measure(
+            logs["retention"].samples or [], "answer_likelihood", None, unit="sample"
+        )
+    texts = [sample.output.completion for sample in replies]
+    return RunRecord(
+        suite=suite,
+        checkpoint=checkpoint,
+        measures=measures,
+        corpus={f"distinct_{n}": round(distinct_n(texts, n) or 0.0, DECIMALS) for n in (1, 2)},
+        logs=tuple(folders),
+    )
+
+
+def _measure(
+    samples: Sequence[EvalSample],
+    scorer: str,
+    key: str | None,
+    *,
+    unit: Literal["dialogue", "sample"],
+) -> Measure:
+    by_unit: dict[str, list[float]] = defaultdict(list)
+    n_scored = 0
+    for sample in samples:
+        value = _value(sample, scorer, key)
+        if value is not None:
+            n_scored += 1
+            by_unit[
+                str(sample.metadata["dialogue_id"] if unit == "dialogue" else sample.id)
+            ].append(value)
+    return Measure(values=_means(by_unit), n_scored=n_scored, n_total=len(samples))
+
+
+def _value(sample: EvalSample, scorer: str, key: str | None) -> float | None:
+    score = (sample.scores or {}).get(scorer)
+    if score is None or sample.error is not None:
+        return None
+    value = score.value[key] if isinstance(score.value, dict) and key else score.value
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def _sameness(samples: Sequence[EvalSample], language: Language) -> Measure:
+    """Share of a reply's n-grams that also stand in replies to other people: high when everyone gets the same."""
+    by_unit: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        person = sample.metadata["dialogue_id"]
+        others = [s.output.completion for s in samples if s.metadata["dialogue_id"] != person]
+        shared = copy_rate(sample.output.completion, others, language=language)
+        by_unit[person].append(shared or 0.0)
+    return Measure(values=_means(by_unit), n_scored=len(samples), n_total=len(samples))
+
+
+def _means(by_unit: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {unit: round(sum(v) / len(v), DECIMALS) for unit, v in sorted(by_unit.items())}
+
+
+def _suite(config: RunConfig, heldout: HeldOut) -> str:
+    name = config.evaluation.reference.removeprefix("selfevo/")
+    local = config.evaluation.reference.startswith("selfevo/")
+    return suite_hash(
+        {
+            "versions": [reply.VERSION, reflection.VERSION, retention.VERSION],
+            "heldout": heldout.hash,
+            "reference": content_hash(resolve(name)) if local else name,
+            "evaluation": config.evaluation.model_dump(
+                mode="json", exclude={"max_samples", "reference"}
+            ),
+            "task_prompt": config.data.task_prompt,
+            "reflection": config.synthesis.reflection,
+        }
+    )

@@ -1,0 +1,154 @@
+"""The whole loop, in the order in which it happens. Read this file first.
+
+Phase 1 gives M0. Each round then lets the champion draft, reflect and refine; turns that into preference pairs; trains a
+candidate on them; measures it on held-out people; and lets the gate decide. Every step is an artefact of the run folder,
+made once, so a run that is killed goes on where it was (`run.py`).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from results.records import RunRecord
+from selfevo.config import RunConfig
+from selfevo.evaluation import evaluate
+from selfevo.gate import Decision, decide, hold
+from selfevo.harness import Evaluand, evaluand
+from selfevo.material import Material, gather
+from selfevo.pairing import Pairs, build_pairs
+from selfevo.run import Run
+
+
+class Checkpoint(NamedTuple):
+    """A model of the run and how it did."""
+
+    name: str
+    evaluand: Evaluand
+    record: RunRecord
+
+
+class Round(NamedTuple):
+    """What became of one round."""
+
+    name: str
+    record: RunRecord | None
+    """None when the round ended before there was a candidate."""
+    decision: Decision
+    n_pairs: int
+
+
+class Outcome(NamedTuple):
+    """What became of the run."""
+
+    run: Run
+    m0: Checkpoint
+    rounds: tuple[Round, ...]
+    champion: Checkpoint
+
+
+class Champion(BaseModel):
+    """`champion.json`: which checkpoint of the run to use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    path: str
+    """Relative to the run."""
+    checkpoint: str
+    """Content hash."""
+
+
+def evolve(config: RunConfig, root: Path) -> Outcome:
+    """Run the recipe in `root`, or go on with the run that is there."""
+    run = Run(root, config)
+    try:
+        material = gather(run)
+        m0 = acquire(run, material)
+        champion, rounds = m0, []
+        crown(run, champion)
+        for number in range(1, config.rounds + 1):
+            pairs = build_pairs(run, number, champion.evaluand, m0.evaluand, material)
+            candidate = optimize(run, number, champion, m0, pairs, material)
+            decision = settle(run, number, champion, candidate, pairs)
+            rounds.append(
+                Round(f"M{number}", candidate and candidate.record, decision, pairs.n_kept)
+            )
+            if candidate and decision.promoted:
+                champion = candidate
+                crown(run, champion)
+        return Outcome(run, m0, tuple(rounds), champion)
+    finally:
+        run.close()
+
+
+def acquire(run: Run, material: Material) -> Checkpoint:
+    """Phase 1: M0, fine-tuned on a limited set of dialogues plus instruction replay."""
+    from selfevo.sft import train_sft
+
+    path = run.once(
+        "m0/checkpoint",
+        lambda work: train_sft(
+            material.base, material.dialogues, material.replay, run.config, work
+        ),
+        title="M0: phase 1, fine-tune",
+    )
+    return _measured(run, "m0", "M0", path, material)
+
+
+def optimize(
+    run: Run, number: int, champion: Checkpoint, m0: Checkpoint, pairs: Pairs, material: Material
+) -> Checkpoint | None:
+    """Phase 2: the candidate of this round, or None when there are too few pairs to learn from."""
+    from selfevo.diagnostics import RoundDiagnostics, diagnose
+    from selfevo.dpo import train_dpo
+
+    if pairs.n_kept < run.config.min_pairs:
+        return None
+    folder = f"round-{number}"
+    path = run.once(
+        f"{folder}/checkpoint",
+        lambda work: train_dpo(
+            champion.evaluand.path,
+            m0.evaluand.path,
+            pairs.read(),
+            run.config,
+            work,
+            round_number=number,
+        ),
+        title=f"M{number}: phase 2, DPO on {pairs.n_kept} pairs",
+    )
+    run.record(
+        f"{folder}/diagnostics.json",
+        RoundDiagnostics,
+        lambda: diagnose(pairs.read(), path, champion.evaluand.path, m0.evaluand.path, run.config),
+    )
+    return _measured(run, folder, f"M{number}", path, material)
+
+
+def settle(
+    run: Run, number: int, champion: Checkpoint, candidate: Checkpoint | None, pairs: Pairs
+) -> Decision:
+    """Promote, reject or hold; written beside the round."""
+    few = f"too few pairs ({pairs.n_kept} < {run.config.min_pairs})"
+    return run.record(
+        f"round-{number}/decision.json",
+        Decision,
+        lambda: (
+            decide(candidate.record, champion.record, run.config.gate) if candidate else hold(few)
+        ),
+    )
+
+
+def crown(run: Run, champion: Checkpoint) -> None:
+    """Point `champion.json` at the checkpoint to use."""
+    path = str(champion.evaluand.path.relative_to(run.root))
+    run.replace(
+        "champion.json",
+        Champion(name=champion.name, path=path, checkpoint=champion.record.checkpoint),
+    )
+
+
+def _measured(run: Run, folder: str, name: str, path: Path, material: Material) -> Checkpoint:
+    model = evaluand(path, run.config.model, material.base)
+    return Checkpoint(name, model, evaluate(run, folder, model, material.heldout))

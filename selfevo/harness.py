@@ -1,0 +1,90 @@
+"""Inspect evals inside a run: started, continued after a kill, and checked, so that a failed one is never a number."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from inspect_ai import Task, eval_set
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.model import Model, get_model
+
+from selfevo.config import ModelConfig
+from selfevo.errors import RunError
+from selfevo.progress import sample_progress
+
+RETRIES = 1
+"""A sample that fails is tried once more (a server hiccup); then its error stops the step."""
+
+
+class Evaluand(NamedTuple):
+    """A checkpoint as Inspect calls it."""
+
+    path: Path
+    model: Model
+
+
+def evaluand(path: Path, config: ModelConfig, base: Path) -> Evaluand:
+    """The model behind a checkpoint folder, under the recipe's provider."""
+    if config.provider == "vllm":
+        name = f"vllm/{base}" if path == base else f"vllm/{base}:{path}"
+        return Evaluand(path, get_model(name))
+    name = f"selfevo/{path}"
+    return Evaluand(path, get_model(name, dtype=config.dtype) if config.dtype else get_model(name))
+
+
+def run_eval(
+    task: Task,
+    model: Model,
+    log_dir: Path,
+    *,
+    title: str,
+    roles: Mapping[str, Model] | None = None,
+    max_samples: int,
+) -> EvalLog:
+    """Run `task` into `log_dir`, or finish what a killed run left there; finished samples are not repeated.
+
+    Raises:
+        RunError: the eval did not succeed; the message names the log and the first error.
+    """
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with sample_progress(title, len(task.dataset)):
+        success, logs = eval_set(
+            task,
+            log_dir=str(log_dir),
+            model=model,
+            model_roles=dict(roles or {}),
+            max_samples=max_samples,
+            max_connections=4 * max_samples,
+            retry_attempts=0,
+            retry_immediate=False,
+            retry_on_error=RETRIES,
+            log_buffer=max_samples,
+            display="none",
+            log_level="warning",
+        )
+    if not success:
+        raise RunError(f"{title}: {_first_error(logs)}; see `inspect view --log-dir {log_dir}`")
+    return finished_log(log_dir)
+
+
+def finished_log(log_dir: Path) -> EvalLog:
+    """The successful log in a folder.
+
+    Raises:
+        RunError: there is none.
+    """
+    for info in list_eval_logs(str(log_dir)):
+        log = read_eval_log(info)
+        if log.status == "success":
+            return log
+    raise RunError(f"{log_dir}: no successful Inspect log; delete the folder to run it again")
+
+
+def _first_error(logs: list[EvalLog]) -> str:
+    for log in logs:
+        if log.error:
+            return log.error.message.strip().splitlines()[-1]
+        for sample in log.samples or []:
+            if sample.error:
+                return f"sample {sample.id}: {sample.error.message.strip().splitlines()[-1]}"
+    return "the eval failed without saying why"

@@ -1,0 +1,208 @@
+"""The Inspect provider `selfevo/<checkpoint>`: local checkpoints and LoRA adapters.
+
+```
+inspect eval benchmarks/reply.py --model selfevo/default              the embedded model
+inspect eval benchmarks/reply.py --model selfevo/runs/demo/round-1/checkpoint
+```
+
+Why not Inspect's `hf` provider: it waits about three seconds a turn, cannot be greedy at temperature 0, reports no
+stop reasons, and its cache key does not see the checkpoint. This one batches whatever is asked at the same time, seeds
+every request by itself, and carries the checkpoint's content hash in each output and in the cache key.
+
+Tools are not supported. `response_schema` and `logprobs` are not enforced here: a warning says so, once.
+"""
+
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from judges.specificity import TokenLogprobs
+from selfevo.batching import Batcher
+from selfevo.checkpoint import content_hash, resolve
+from selfevo.errors import UsageError
+from selfevo.seeds import derived_seed
+from selfevo.tokens import ChatDict, continuation_pieces, fit_prompt
+
+if TYPE_CHECKING:
+    from selfevo.engine import Completion, Engine, GenerateRequest, ScoreRequest
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_TOKENS = 256
+BATCH_SIZE = 32
+ENGINES_KEPT = 3
+"""Models kept in memory: the one under test, a frozen reference, and one more role."""
+
+
+class CheckpointAPI(ModelAPI):
+    """A local checkpoint behind Inspect's model interface.
+
+    Args of `-M`: `device` (default: cuda if there is one, else cpu), `dtype` (float32 on cpu, bfloat16 on cuda),
+    `batch_size` (32).
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  (the signature that Inspect calls)
+        device: str | None = None,
+        dtype: str | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        self.path = resolve(model_name)
+        self.checkpoint = content_hash(self.path)
+        # part of Inspect's cache key: a checkpoint retrained in place never gets another one's cached replies
+        self.base_url = f"sha256:{self.checkpoint}"
+        self.engine = load_engine(self.path, self.checkpoint, device=device, dtype=dtype)
+        self._batch_size = batch_size
+        self._replies: Batcher[GenerateRequest, Completion] = Batcher(
+            self.engine.generate, max_batch=batch_size
+        )
+        self._scores: Batcher[ScoreRequest, list[float]] = Batcher(
+            self.engine.loglikelihood, max_batch=4 * batch_size
+        )
+
+    def max_connections(self) -> int:
+        """As many conversations as fit a batch."""
+        return self._batch_size
+
+    def max_tokens(self) -> int:
+        """Length limit of a reply when the task sets none."""
+        return DEFAULT_MAX_TOKENS
+
+    def connection_key(self) -> str:
+        """Checkpoints do not share a connection limit."""
+        return self.checkpoint
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """One reply (or `config.num_choices`) to the conversation `input`."""
+        if tools:
+            raise UsageError(
+                f"selfevo/{self.model_name} cannot call tools; use a task without tools"
+            )
+        self._warn_about_ignored(config)
+        requests = self._requests(input, config)
+        return self._output(requests, await self._replies.submit_all(requests))
+
+    async def loglikelihood(
+        self, prefix: Sequence[ChatMessage], continuation: str
+    ) -> TokenLogprobs:
+        """Natural log-probability of each token of `continuation` as the assistant's next words after `prefix`."""
+        from selfevo.engine import ScoreRequest
+
+        pieces = continuation_pieces(self.engine.tokenizer, continuation)
+        room = self.engine.context_length - len(pieces.ids)
+        fitted = fit_prompt(self.engine.tokenizer, _dicts(prefix), room)
+        if not pieces.ids or len(fitted.ids) > room:
+            raise ValueError(
+                f"loglikelihood: {len(fitted.ids)} prompt + {len(pieces.ids)} continuation tokens; "
+                f"selfevo/{self.model_name} reads 1 to {self.engine.context_length}"
+            )
+        request = ScoreRequest(tuple(fitted.ids), tuple(pieces.ids))
+        [logps] = await self._scores.submit_all([request])
+        return TokenLogprobs(texts=pieces.texts, logprobs=tuple(logps))
+
+    def _requests(
+        self, messages: list[ChatMessage], config: GenerateConfig
+    ) -> list["GenerateRequest"]:
+        from selfevo.engine import GenerateRequest
+
+        max_tokens = config.max_tokens or DEFAULT_MAX_TOKENS
+        fitted = fit_prompt(
+            self.engine.tokenizer, _dicts(messages), self.engine.context_length - max_tokens
+        )
+        seed = config.seed if config.seed is not None else secrets.randbits(48)
+        return [
+            GenerateRequest(
+                prompt=tuple(fitted.ids),
+                max_tokens=max_tokens,
+                temperature=config.temperature or 0.0,
+                top_p=config.top_p if config.top_p is not None else 1.0,
+                seed=derived_seed(seed, choice),
+                stop=tuple(config.stop_seqs or ()),
+            )
+            for choice in range(config.num_choices or 1)
+        ]
+
+    def _output(
+        self, requests: Sequence["GenerateRequest"], completions: Sequence["Completion"]
+    ) -> ModelOutput:
+        n_in = len(requests[0].prompt)
+        n_out = sum(c.n_tokens for c in completions)
+        name = f"selfevo/{self.model_name}"
+        choices = [
+            ChatCompletionChoice(
+                message=ChatMessageAssistant(content=c.text, model=name, source="generate"),
+                stop_reason=c.stop_reason,
+            )
+            for c in completions
+        ]
+        usage = ModelUsage(input_tokens=n_in, output_tokens=n_out, total_tokens=n_in + n_out)
+        return ModelOutput(
+            model=name, choices=choices, usage=usage, metadata={"checkpoint": self.checkpoint}
+        )
+
+    def _warn_about_ignored(self, config: GenerateConfig) -> None:
+        for option in (
+            "response_schema",
+            "logprobs",
+            "top_k",
+            "frequency_penalty",
+            "presence_penalty",
+        ):
+            if getattr(config, option, None) and (self.model_name, option) not in _WARNED:
+                _WARNED.add((self.model_name, option))
+                logger.warning("selfevo/%s ignores %s", self.model_name, option)
+
+
+_WARNED: set[tuple[str, str]] = set()
+_ENGINES: "OrderedDict[tuple[str, str, str], Engine]" = OrderedDict()
+_ENGINES_LOCK = threading.Lock()
+
+
+def load_engine(
+    path: Path, checkpoint: str, *, device: str | None = None, dtype: str | None = None
+) -> "Engine":
+    """The checkpoint in memory; loaded once, the least recently used one of more than `ENGINES_KEPT` is let go."""
+    import torch
+
+    from selfevo.engine import Engine
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    key = (checkpoint, device, dtype)
+    with _ENGINES_LOCK:
+        if key not in _ENGINES:
+            _ENGINES[key] = Engine(path, device=device, dtype=dtype)
+        _ENGINES.move_to_end(key)
+        while len(_ENGINES) > ENGINES_KEPT:
+            _ENGINES.popitem(last=False)
+        return _ENGINES[key]
+
+
+def _dicts(messages: Sequence[ChatMessage]) -> list[ChatDict]:
+    return [{"role": m.role, "content": m.text} for m in messages]

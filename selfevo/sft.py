@@ -1,0 +1,136 @@
+"""Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
+
+Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt are only read
+(`assistant_only_loss`, through the chat template's generation marks). Dialogues that are too long lose whole messages
+at their end, never half a message.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+from peft import LoraConfig
+from trl import SFTConfig, SFTTrainer
+
+from benchmarks.dialogues import Dialogue
+from benchmarks.instructions import Instruction
+from selfevo.config import RunConfig
+from selfevo.quiet import quiet_libraries
+from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain
+from selfevo.training import (
+    Fit,
+    TrainingRecord,
+    finish,
+    load_base,
+    load_tokenizer,
+    run_trainer,
+    trainer_arguments,
+)
+
+
+def train_sft(
+    base: Path,
+    dialogues: Sequence[Dialogue],
+    replay: Sequence[Instruction],
+    config: RunConfig,
+    work: Path,
+) -> None:
+    """Train M0's adapter into the folder `work`; continues what a killed run left there."""
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(base)
+    fit = sft_rows(tokenizer, dialogues, replay, config)
+    transformers.set_seed(config.seed)  # the adapter's random start
+    with quiet_libraries():
+        trainer = SFTTrainer(
+            model=load_base(base, config),
+            args=_arguments(config, work),
+            train_dataset=datasets.Dataset.from_list(fit.rows),
+            processing_class=tokenizer,
+            peft_config=_lora(config),
+        )
+        curve = run_trainer(trainer, work, "phase 1")
+    record = TrainingRecord(
+        phase="sft",
+        n_examples=len(fit.rows),
+        n_dropped=fit.n_dropped,
+        n_shortened=fit.n_shortened,
+        steps=trainer.state.global_step,
+        curve=curve,
+    )
+    finish(trainer, work, record)
+
+
+def sft_rows(
+    tokenizer: Any,
+    dialogues: Sequence[Dialogue],
+    replay: Sequence[Instruction],
+    config: RunConfig,
+) -> Fit:
+    """Dialogues and instructions as `messages` rows of at most `max_length` tokens."""
+    conversations = [dialogue_messages(d, config.data.task_prompt) for d in dialogues]
+    conversations += [instruction_messages(item) for item in replay]
+    rows, n_dropped, n_shortened = [], 0, 0
+    for messages in conversations:
+        kept = fit_conversation(tokenizer, messages, config.sft.max_length)
+        n_dropped += not kept
+        n_shortened += 0 < len(kept) < len(messages)
+        if kept:
+            rows.append({"messages": plain(tokenizer, kept)})
+    return Fit(rows, n_dropped, n_shortened)
+
+
+def dialogue_messages(dialogue: Dialogue, task_prompt: str | None) -> list[ChatDict]:
+    """The dialogue up to its last supporter turn; seeker = user, supporter = assistant."""
+    role = {"seeker": "user", "supporter": "assistant"}
+    messages = [{"role": role[turn.speaker], "content": turn.text} for turn in dialogue.turns]
+    while messages and messages[-1]["role"] == "user":
+        messages.pop()
+    system = [{"role": "system", "content": task_prompt}] if task_prompt else []
+    return system + messages
+
+
+def instruction_messages(item: Instruction) -> list[ChatDict]:
+    """An instruction and its answer as a conversation of two messages."""
+    return [
+        {"role": "user", "content": item.prompt()},
+        {"role": "assistant", "content": item.output},
+    ]
+
+
+def fit_conversation(
+    tokenizer: Tokenizer, messages: Sequence[ChatDict], max_length: int
+) -> list[ChatDict]:
+    """The longest beginning of the conversation that fits and ends with an assistant message; may be empty."""
+    kept = list(messages)
+    while kept and (
+        kept[-1]["role"] != "assistant" or len(conversation_ids(tokenizer, kept)) > max_length
+    ):
+        kept.pop()
+    return kept
+
+
+def _arguments(config: RunConfig, work: Path) -> SFTConfig:
+    sft = config.sft
+    return SFTConfig(
+        **trainer_arguments(config, work, save_steps=sft.save_steps, phase_seed=config.seed),
+        assistant_only_loss=True,
+        num_train_epochs=sft.epochs,
+        learning_rate=sft.learning_rate,
+        per_device_train_batch_size=sft.batch_size,
+        gradient_accumulation_steps=sft.accumulate,
+        max_length=sft.max_length,
+    )
+
+
+def _lora(config: RunConfig) -> LoraConfig:
+    lora = config.sft.lora
+    modules = lora.target_modules
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )

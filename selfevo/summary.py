@@ -1,0 +1,56 @@
+"""What a finished run prints: its checkpoints side by side, the yield of its pairs, its times."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from results.records import RunRecord
+from selfevo.evolve import Outcome
+from selfevo.progress import duration
+
+SHOWN = {
+    "specificity": ("specificity (bits)", "{:.1f}"),
+    "unhelpful": ("unhelpful", "{:.0%}"),
+    "copy_rate": ("copied", "{:.1%}"),
+    "length": ("words", "{:.1f}"),
+    "emotion_accuracy": ("emotion seen", "{:.0%}"),
+}
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print the table of checkpoints, the step times and the path of the run."""
+    console = Console(highlight=False)
+    console.print(_checkpoints(outcome))
+    for round_ in outcome.rounds:
+        console.print(
+            f"{round_.name} {round_.decision.verdict}: {'; '.join(round_.decision.reasons)}"
+        )
+    console.print()
+    total = 0.0
+    for entry in outcome.run.times():
+        total += entry.seconds
+        console.print(f"{duration(entry.seconds):>14}  {entry.step}")
+    console.print(f"{duration(total):>14}  in all")
+    console.print(
+        f"\nchampion: {outcome.champion.name}, {outcome.champion.evaluand.path}", soft_wrap=True
+    )
+    console.print(f"run: {outcome.run.root}", soft_wrap=True)
+
+
+def _checkpoints(outcome: Outcome) -> Table:
+    table = Table(title=f"{outcome.run.config.name}: held-out people, mean of each checkpoint")
+    for name in ("checkpoint", "pairs", *(title for title, _ in SHOWN.values()), "decision"):
+        table.add_column(name, justify="left" if name in ("checkpoint", "decision") else "right")
+    table.add_row("M0", "", *_cells(outcome.m0.record), "start")
+    for round_ in outcome.rounds:
+        cells = _cells(round_.record) if round_.record else ["-"] * len(SHOWN)
+        table.add_row(round_.name, str(round_.n_pairs), *cells, str(round_.decision.verdict))
+    return table
+
+
+def _cells(record: RunRecord) -> Sequence[str]:
+    return [
+        pattern.format(record.measures[key].mean) if key in record.measures else "-"
+        for key, (_, pattern) in SHOWN.items()
+    ]

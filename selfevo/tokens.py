@@ -1,0 +1,114 @@
+"""How messages become tokens: the one place, used by generation, scoring and training alike.
+
+The chat template of the checkpoint decides the bytes (`chat_template.jinja` for the embedded model). Histories that
+do not fit are shortened here by whole messages, oldest first, so that no utterance is ever cut in its middle.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+ChatDict = dict[str, str]
+"""One message as chat templates take it: `{"role": ..., "content": ...}`."""
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that this package uses."""
+
+    eos_token_id: int
+    pad_token_id: int | None
+    all_special_tokens: list[str]
+
+    def apply_chat_template(self, conversation: list[ChatDict], **kwargs: Any) -> Any:
+        """Render and tokenize a conversation."""
+
+    def __call__(self, text: str, **kwargs: Any) -> Any:
+        """Tokenize plain text."""
+
+    def decode(self, token_ids: Any, **kwargs: Any) -> str:
+        """Turn token ids back into text."""
+
+
+class Fitted(NamedTuple):
+    """A history that fits, and how much of it had to go."""
+
+    messages: list[ChatDict]
+    ids: list[int]
+    n_dropped: int
+
+
+def plain(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[ChatDict]:
+    """Messages whose contents cannot end a turn or open another: special tokens are broken up by a space.
+
+    Contents are stripped: a leading space or line break would merge with the header's own and shift the mask.
+    """
+    return [
+        {"role": m["role"], "content": _broken_up(tokenizer, m["content"].strip())}
+        for m in messages
+    ]
+
+
+def prompt_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
+    """Token ids of `messages` followed by the header of the assistant's turn."""
+    ids = tokenizer.apply_chat_template(
+        plain(tokenizer, messages), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return [int(token) for token in ids]
+
+
+def conversation_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
+    """Token ids of a whole conversation, as training renders it."""
+    ids = tokenizer.apply_chat_template(
+        plain(tokenizer, messages), tokenize=True, return_dict=False
+    )
+    return [int(token) for token in ids]
+
+
+def fit_prompt(tokenizer: Tokenizer, messages: Sequence[ChatDict], max_tokens: int) -> Fitted:
+    """Drop the oldest whole messages until the prompt has at most `max_tokens` tokens.
+
+    A leading system message stays, and what remains starts with the user. The last message always stays, even if
+    it alone is too long: then the caller decides (training drops and counts it, generation lets the model read it).
+    """
+    head = [m for m in messages[:1] if m["role"] == "system"]
+    body = list(messages[len(head) :])
+    n_all = len(body)
+    ids = prompt_ids(tokenizer, head + body)
+    while len(ids) > max_tokens and len(body) > 1:
+        body = body[1:]
+        while len(body) > 1 and body[0]["role"] != "user":
+            body = body[1:]
+        ids = prompt_ids(tokenizer, head + body)
+    return Fitted(head + body, ids, n_all - len(body))
+
+
+class Pieces(NamedTuple):
+    """A text as tokens: ids and the stretch of text each one ends, which concatenate to the text."""
+
+    ids: list[int]
+    texts: tuple[str, ...]
+
+
+def continuation_pieces(tokenizer: Tokenizer, text: str) -> Pieces:
+    """Tokenize a continuation on its own, without special tokens.
+
+    A character that takes several tokens (most Chinese ones) belongs to its last token; the others carry `""`.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ends = [end for _, end in encoded["offset_mapping"]]
+    texts: list[str] = []
+    cursor = 0
+    for index, end in enumerate(ends):
+        following = ends[index + 1] if index + 1 < len(ends) else None
+        stop = cursor if following == end else max(cursor, end)
+        texts.append(text[cursor:stop])
+        cursor = stop
+    if texts:
+        texts[-1] += text[cursor:]
+    return Pieces(list(encoded["input_ids"]), tuple(texts))
+
+
+def _broken_up(tokenizer: Tokenizer, text: str) -> str:
+    for token in tokenizer.all_special_tokens:
+        if len(token) > 1:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text

@@ -1,0 +1,181 @@
+"""What both training phases share: loading for training, resuming, progress, and what is left on disk.
+
+TRL and PEFT train. A phase works in a folder that survives a kill: the trainer's own checkpoints under `trainer/`, each
+marked whole once it is on disk. When the phase is done the folder holds the adapter and `training.json`, nothing else.
+"""
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from pydantic import BaseModel, ConfigDict
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from selfevo.checkpoint import base_of, is_adapter
+from selfevo.config import RunConfig
+from selfevo.progress import progress
+from selfevo.run import to_json
+
+WHOLE = "whole"
+"""Marker file: this trainer checkpoint was written to its end."""
+
+
+class TrainingRecord(BaseModel):
+    """What a phase trained on, and how it went."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    phase: str
+    n_examples: int
+    n_dropped: int
+    """Examples left out because not even their last message fits."""
+    n_shortened: int
+    """Examples that lost whole messages to fit."""
+    steps: int
+    curve: tuple[dict[str, float], ...]
+    """The trainer's log, a row a step, without times."""
+    first_sigmoid_loss: float | None = None
+    """DPO's sigmoid loss before the first update: ln 2 when the reference is the policy."""
+
+
+class Fit(NamedTuple):
+    """Training examples that fit, and what fitting cost."""
+
+    rows: list[dict[str, Any]]
+    n_dropped: int
+    n_shortened: int
+
+
+def training_dtype(config: RunConfig) -> torch.dtype:
+    """Of the weights: as configured, else float32 on a CPU and bfloat16 on a GPU."""
+    name = config.model.dtype or ("bfloat16" if torch.cuda.is_available() else "float32")
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def load_base(path: Path, config: RunConfig) -> Any:
+    """The base model's weights, for training."""
+    base = base_of(path) if is_adapter(path) else path
+    return AutoModelForCausalLM.from_pretrained(base, dtype=training_dtype(config))
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer, with its chat template and a padding token."""
+    base = base_of(path) if is_adapter(path) else path
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def trainer_arguments(
+    config: RunConfig, work: Path, *, save_steps: int, phase_seed: int
+) -> dict[str, Any]:
+    """Arguments that both phases give to TRL: saving, logging, precision, determinism."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(work / "trainer"),
+        "seed": phase_seed,
+        "data_seed": phase_seed,
+        "use_cpu": not on_gpu,
+        "bf16": training_dtype(config) == torch.bfloat16,
+        "activation_checkpointing": on_gpu,
+        "gradient_checkpointing": None,  # the deprecated name of the line above; its default is True
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": save_steps,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+        "optim": "adamw_torch",
+    }
+
+
+def run_trainer(trainer: Any, work: Path, title: str) -> tuple[dict[str, float], ...]:
+    """Train to the end, from the last whole checkpoint if there is one; returns the log."""
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(_MarkWhole())
+    total = trainer.args.max_steps if trainer.args.max_steps > 0 else _steps(trainer)
+    with progress(title, total) as advance:
+        trainer.add_callback(_Advance(advance))
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(work / "trainer"))
+    return tuple(_numbers(row) for row in trainer.state.log_history if "loss" in row)
+
+
+def finish(trainer: Any, work: Path, record: TrainingRecord) -> None:
+    """Leave the adapter and the record in `work`, and nothing of the trainer."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.save_pretrained(work, selected_adapters=["default"])
+    (work / "README.md").unlink(missing_ok=True)  # PEFT's model card: a template without content
+    (work / "training.json").write_text(to_json(record), encoding="utf-8")
+    shutil.rmtree(work / "trainer", ignore_errors=True)
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest trainer checkpoint that was written to its end; the others are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    for broken in [p for p in found if not (p / WHOLE).exists()]:
+        shutil.rmtree(broken)
+    whole = [p for p in found if (p / WHOLE).exists()]
+    return str(whole[-1]) if whole else None
+
+
+class _MarkWhole(TrainerCallback):  # type: ignore[misc]
+    """Marks each trainer checkpoint once all of it is on disk."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        for path in [*folder.rglob("*")]:
+            if path.is_file():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        (folder / WHOLE).touch()
+
+
+class _Advance(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress bar."""
+
+    def __init__(self, advance: Any) -> None:
+        self._advance = advance
+        self._seen = 0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._advance(state.global_step - self._seen)
+        self._seen = state.global_step
+
+
+def _steps(trainer: Any) -> int:
+    batches: int = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    per_epoch = max(1, -(-batches // trainer.args.gradient_accumulation_steps))
+    return math.ceil(per_epoch * float(trainer.args.num_train_epochs))
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in row.items() if isinstance(v, int | float) and "time" not in k}
+
+
+def read_training(checkpoint: Path) -> TrainingRecord:
+    """The record inside a finished checkpoint folder."""
+    return TrainingRecord.model_validate(
+        json.loads((checkpoint / "training.json").read_text("utf-8"))
+    )

@@ -1,14 +1,16 @@
-"""The held-out people of a benchmark: drawn from a source's gate split, or read from a file of contexts."""
+"""The held-out people of a benchmark: drawn from a source's gate split, or read from a file."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.contexts import Context, sample_contexts
+from benchmarks.contexts import Context, contexts_of, sample_contexts
 from benchmarks.dialogues import Language, load_dialogues
 from benchmarks.errors import DataError
+from benchmarks.jsonl import read_rows
 from benchmarks.splits import split_dialogues
 
 
@@ -22,34 +24,36 @@ def heldout_contexts(
     per_dialogue: int,
     seed: int,
 ) -> list[Context]:
-    """Contexts from the file `contexts`, or `per_dialogue` of each of `dialogues` people of the gate split."""
+    """Contexts from the file `contexts`, or drawn from the gate split.
+
+    Drawn are up to `dialogues` people and up to `per_dialogue` contexts of each, chosen by hash:
+    the choice does not depend on the order of the source.
+    """
     if contexts is not None:
         return read_contexts(Path(contexts))
     loaded = load_dialogues(source, path=Path(path) if path else None, language=language)
-    people = split_dialogues(loaded.dialogues, seed=seed)["gate"][:dialogues]
+    gate = [d for d in split_dialogues(loaded.dialogues, seed=seed).gate if contexts_of(d)]
+    people = sorted(gate, key=lambda d: hashlib.sha256(f"{seed}\n{d.id}".encode()).hexdigest())
+    people = people[:dialogues]
     return sample_contexts(
         people, n=len(people) * per_dialogue, per_dialogue=per_dialogue, seed=seed
     )
 
 
 def read_contexts(path: Path) -> list[Context]:
-    """Contexts of a JSON Lines file, one a line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(
-            str(path), "no such file", "name a file of contexts, or leave it out"
-        ) from None
+    """Contexts of a JSON Lines file, one a line.
+
+    Raises:
+        DataError: naming file, line and field.
+    """
     found = []
-    for number, line in enumerate(lines, start=1):
+    for row in read_rows(path):
         try:
-            found.append(Context.model_validate_json(line))
+            found.append(Context.model_validate(row.fields))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise DataError(
-                f"{path}:{number}", first["msg"], "make the file again", field=field
-            ) from None
+            raise row.error(field, first["msg"], "make the file again") from None
     return found
 
 
@@ -59,7 +63,7 @@ def write_contexts(path: Path, contexts: Iterable[Context]) -> None:
 
 
 def other_people(contexts: Sequence[Context], context: Context, n: int) -> list[Context]:
-    """`n` contexts of other dialogues: the same ones for every checkpoint (they follow in the file's order)."""
+    """`n` contexts of other dialogues, the same for every checkpoint: the next ones in the file."""
     start = contexts.index(context)
     rotated = [*contexts[start + 1 :], *contexts[:start]]
     others: dict[str, Context] = {}

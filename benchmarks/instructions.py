@@ -1,20 +1,23 @@
-"""General instructions with answers: replayed in phase 1, and held out to see what training made the model forget.
+"""General instructions with answers: replayed in phase 1, and held out to see what is forgotten.
 
-Sources: the starter set (ours, CC0), a JSON or JSON Lines file, a dataset on the hub. Field names of the common sets
-are understood: `instruction`/`input`/`output` (Alpaca, self-instruct seeds with `instances`) and `prompt`/`response`.
+Sources: the starter set (ours, CC0), a JSON or JSON Lines file, a dataset on the hub. Field names
+of the common sets are understood: `instruction`/`input`/`output` (Alpaca, self-instruct seeds with
+`instances`) and `prompt`/`response`.
 """
 
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.dialogues import Language
 from benchmarks.errors import DataError
 from benchmarks.jsonl import Row, read_rows
+
+InstructionSource = Literal["starter", "jsonl", "hub"]
 
 
 class Instruction(BaseModel):
@@ -45,14 +48,18 @@ class InstructionSplit(NamedTuple):
 
 
 def load_instructions(
-    source: str, *, path: str | None = None, language: Language = "en"
+    source: InstructionSource, *, path: str | None = None, language: Language = "en"
 ) -> tuple[Instruction, ...]:
-    """Instructions of `source` (`starter`, `jsonl`, `hub`) in `language`, without duplicates.
+    """Instructions of `source` in `language`, without duplicates.
 
     Raises:
         DataError: naming file, line and field.
     """
     if source == "starter":
+        if path is not None:
+            raise DataError(
+                path, "the starter instructions have no path", "choose the source jsonl or hub"
+            )
         with resources.as_file(
             resources.files("benchmarks") / "data" / "instructions.jsonl"
         ) as file:
@@ -69,7 +76,7 @@ def load_instructions(
 def split_instructions(
     items: Sequence[Instruction], *, heldout: int, seed: int
 ) -> InstructionSplit:
-    """Hold out `heldout` items, chosen by hash: the choice does not depend on the order of the file."""
+    """Hold out `heldout` items, chosen by hash: the order of the file does not matter."""
 
     def rank(item: Instruction) -> str:
         return hashlib.sha256(f"{seed}:{item.id}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Ways to ask a model for log-likelihoods inside a task (who offers them: `judges/specificity.py`)."""
+"""Ways to ask a model for log-likelihoods in a task (who offers them: `judges/specificity.py`)."""
 
 from collections.abc import Sequence
 

@@ -1,14 +1,16 @@
-"""Reflection: who is this person, how do they feel, what happened, and what do they need from a reply?
+"""Reflection: who is this person, how do they feel, what happened, what do they need?
 
-Two strategies behind one signature. `reflect_by_generation` asks a capable model for JSON and validates it; one repair,
-then a `ReflectionFailed` with its reason, never a guess. `reflect_by_labels` is for small models whose free text is
-useless: closed labels are ranked by calibrated log-likelihood, and the situation is quoted from the person's own words.
+Two strategies give the same record. `reflect_by_generation` asks a capable model for JSON and
+validates it; one repair, then a `ReflectionFailed` with its reason, never a guess.
+`reflect_by_labels` is for small models whose free text is useless: closed labels are ranked by
+calibrated log-likelihood, and the situation is quoted from the person's own words.
 
-Calibration: a label's score is `log p(label | this dialogue, question) - log p(label | empty dialogue, question)`,
-so that labels which the model likes anyway do not win (domain-conditional PMI; Holtzman et al., 2021).
+Calibration: a label's score is `log p(label | this dialogue, question) - log p(label | empty
+dialogue, question)`, so that labels which the model likes anyway do not win (domain-conditional
+PMI; Holtzman et al., 2021).
 """
 
-import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 
@@ -37,7 +39,7 @@ EMOTIONS = (
     "sadness",
     "shame",
 )
-"""The emotion labels of ESConv that name more than one dialogue's emotion, and the starter set's."""
+"""ESConv's emotion labels that stand at more than one dialogue; the starter set has the same."""
 
 PERSONALITIES = (
     "reserved",
@@ -49,7 +51,7 @@ PERSONALITIES = (
     "guarded",
     "open",
 )
-"""A coarse profile: the poles of extraversion, stability, thinking style and trust that a chat can show."""
+"""A coarse profile: the poles of extraversion, stability, thinking style and trust."""
 
 NEEDS = ("to be listened to", "comfort", "understanding", "advice", "encouragement", "distraction")
 """What a reply can give (the hidden needs of the design)."""
@@ -61,12 +63,18 @@ QUESTIONS = {
 }
 EMPTY_DIALOGUE = "..."
 MAX_SITUATION_WORDS = 40
+MIN_TOLD_WORDS = 3
+"""Words of a turn that tells something; "ok, thanks" does not."""
+_WORD = re.compile(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+")
+"""What stands between spaces, or one Chinese character."""
+EVIDENCE_TURNS = 3
+"""The person's last turns, among which the evidence for a label is looked for."""
 
 
 class Inference(BaseModel):
     """One thing inferred about the person, and the words it rests on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     value: str = Field(min_length=1)
     evidence: str = Field(min_length=1)
@@ -84,7 +92,7 @@ class Reflection(BaseModel):
     need: Inference
 
     def text(self, parts: Sequence[str] = ("profile", "emotion", "situation")) -> str:
-        """The reflection as a few first-person sentences; `parts` leaves out the rest (for ablations)."""
+        """First-person sentences; what is not in `parts` is left out (for ablations)."""
         lines = {
             "situation": self.situation.value,
             "emotion": f"I feel {self.emotion.value}.",
@@ -102,8 +110,9 @@ class ReflectionFailed(ValueError):
 async def reflect_by_labels(
     model: SupportsLoglikelihood, seeker_words: Sequence[str]
 ) -> Reflection:
-    """Rank closed labels by calibrated log-likelihood; quote the situation from the person's own words."""
-    told = [words for words in seeker_words if len(words.split()) > 2] or list(seeker_words)
+    """Rank closed labels by calibrated log-likelihood; quote the situation from the person."""
+    telling = [words for words in seeker_words if len(_WORD.findall(words)) >= MIN_TOLD_WORDS]
+    told = telling or list(seeker_words)
     personality, emotion, need = await collect(
         _best_label(model, told, QUESTIONS["personality"], PERSONALITIES),
         _best_label(model, told, QUESTIONS["emotion"], EMOTIONS),
@@ -155,20 +164,22 @@ def parse_reflection(text: str) -> Reflection:
     if start < 0 or end < start:
         raise ReflectionFailed("the reflection is not a JSON object")
     try:
-        return Reflection.model_validate(json.loads(text[start : end + 1]))
-    except json.JSONDecodeError as error:
-        raise ReflectionFailed(f"the reflection is not valid JSON ({error.msg})") from None
+        return Reflection.model_validate_json(text[start : end + 1])
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise ReflectionFailed(f"the reflection is not valid JSON ({first['msg']})") from None
         where = ".".join(str(part) for part in first["loc"])
         raise ReflectionFailed(f"the reflection's field '{where}': {first['msg']}") from None
 
 
 def extract_situation(seeker_words: Sequence[str]) -> str:
-    """What happened, in the person's own words: their longest turn, at most `MAX_SITUATION_WORDS` words of it."""
+    """What happened, in the person's own words: their longest turn, cut after so many words."""
     longest = max(seeker_words, key=len)
-    words = longest.split()
-    return longest if len(words) <= MAX_SITUATION_WORDS else " ".join(words[:MAX_SITUATION_WORDS])
+    words = list(_WORD.finditer(longest))
+    if len(words) <= MAX_SITUATION_WORDS:
+        return longest
+    return " ".join(longest[: words[MAX_SITUATION_WORDS - 1].end()].split())
 
 
 async def label_scores(
@@ -195,8 +206,9 @@ async def _best_label(
 ) -> Inference:
     scores = await label_scores(model, "\n".join(told), question, labels)
     best = max(labels, key=lambda label: scores[label])
-    support = await collect(*[_label_logps(model, words, question, [best]) for words in told])
-    evidence = max(zip(support, told, strict=True), key=lambda pair: pair[0][0])[1]
+    recent = told[-EVIDENCE_TURNS:]
+    support = await collect(*[_label_logps(model, words, question, [best]) for words in recent])
+    evidence = max(zip(support, recent, strict=True), key=lambda pair: pair[0][0])[1]
     return Inference(value=best, evidence=evidence)
 
 

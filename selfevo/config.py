@@ -1,13 +1,14 @@
 """The recipe of a run: one YAML file, one frozen record, every default in one place.
 
-The paper's hyper-parameters are not public. Every default here is ours unless its note says otherwise.
+The paper's hyper-parameters are not public. Every default here is ours unless its note says
+otherwise.
 """
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from annotated_types import Ge, Gt, Le
@@ -24,9 +25,9 @@ Positive = Annotated[float, Gt(0)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: frozen, and strict about its keys."""
+    """A part of a recipe: frozen, and strict about its keys and numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -49,8 +50,10 @@ class DataConfig(Section):
     language: Language = "en"
     train: Count = 48
     """Dialogues of phase 1, drawn from the training split."""
+    max_messages: Count | None = None
+    """The last messages that a context keeps, in the rounds and in evaluation; None: all."""
     task_prompt: str | None = None
-    """The task prompt P of phase 1, sent as the system message in training, synthesis and evaluation."""
+    """The task prompt P of phase 1: the system message in training, synthesis and evaluation."""
 
 
 class ReplayConfig(Section):
@@ -80,7 +83,7 @@ class SftSettings(Section):
     batch_size: Count = 4
     accumulate: Count = 1
     max_length: Count = 768
-    save_steps: Count = 5
+    save_steps: Count = 10
     """Steps between the checkpoints from which a killed run goes on."""
     lora: LoraSettings = LoraSettings()
     replay: ReplayConfig = ReplayConfig()
@@ -93,7 +96,6 @@ class SynthesisConfig(Section):
     """Dialogue contexts a round."""
     per_dialogue: Count = 2
     min_seeker_turns: Count = 2
-    max_prompt_tokens: Count = 512
     reflection: Literal["label", "generate"] = "label"
     refinement: Literal["select", "generate"] = "select"
     reflect: bool = True
@@ -110,10 +112,12 @@ class SynthesisConfig(Section):
     """Ablation: M0's draft as the rejected one."""
     candidates: Count = 4
     """Conditioned replies among which `select` chooses."""
-    temperature: Positive = 0.9
-    top_p: Positive = 0.95
-    max_tokens: Count = 64
-    contrast: Count = 3
+    length_ratio: tuple[Positive, Positive] = (0.67, 1.5)
+    """Words of a candidate over the draft's: `select` takes one outside only if none is inside."""
+    temperature: Positive = 0.7
+    top_p: Positive = 0.9
+    max_tokens: Count = 56
+    contrast: Count = 2
     """Other people's words against which `select` weighs a candidate."""
     principles: Path | None = None
     """Markdown file; None: the shipped one."""
@@ -134,7 +138,7 @@ class DpoSettings(Section):
     accumulate: Count = 1
     beta: Positive = 0.1
     loss: tuple[str, ...] = ("sigmoid", "sft")
-    """TRL's loss names, summed with `loss_weights`. The `sft` term holds up the chosen reply's likelihood."""
+    """TRL's loss names, summed with `loss_weights`; `sft` holds up the likelihood of the chosen."""
     loss_weights: tuple[float, ...] = (1.0, 0.2)
     reference: Literal["previous", "initial"] = "previous"
     """The reference policy: this round's start M_t, or M0."""
@@ -145,7 +149,8 @@ class DpoSettings(Section):
     def _weights_match(self) -> "DpoSettings":
         if len(self.loss) != len(self.loss_weights):
             raise ValueError(
-                f"{len(self.loss)} losses but {len(self.loss_weights)} loss_weights; give one weight a loss"
+                f"{len(self.loss)} losses but {len(self.loss_weights)} loss_weights; "
+                "give one weight a loss"
             )
         return self
 
@@ -158,13 +163,13 @@ class EvaluationConfig(Section):
     per_dialogue: Count = 2
     """Contexts a person; the gate averages them, for the person is its unit."""
     min_seeker_turns: Count = 2
-    max_tokens: Count = 80
-    contrast: Count = 3
+    max_tokens: Count = 56
+    contrast: Count = 2
     """Other people against whom specificity is measured."""
     reference: str = "selfevo/default"
     """Frozen reference model of the specificity bits; must offer log-likelihoods."""
-    retention: Count = 24
-    """Held-out instructions whose answers' likelihood must not fall."""
+    retention: Count | None = 24
+    """Held-out instructions whose answers' likelihood must not fall; None: not measured."""
     max_samples: Count = 32
 
 
@@ -217,28 +222,71 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
 
+    @model_validator(mode="after")
+    def _gate_is_measured(self) -> "RunConfig":
+        measured = measured_metrics(self)
+        for metric in (self.gate.primary, *(guard.metric for guard in self.gate.guards)):
+            if metric not in measured:
+                raise ValueError(
+                    f"the gate uses '{metric}', which this recipe does not measure; use one of "
+                    f"{', '.join(measured)}"
+                )
+        return self
+
+
+def measured_metrics(config: RunConfig) -> list[str]:
+    """The metrics that an evaluation under this recipe has."""
+    from benchmarks.reply import MEASURES  # loads Inspect
+
+    return [
+        *MEASURES,
+        "sameness",
+        *(["emotion_accuracy"] if config.synthesis.reflect else []),
+        *(["retention"] if config.evaluation.retention else []),
+    ]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice; PyYAML keeps the last one and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a recipe and apply `key=value` overrides (dotted keys, YAML values).
 
     Raises:
-        UsageError: the file or an override is not readable, or a key or value is wrong; the message names the file,
-            the key, and the nearest valid key.
+        UsageError: the file or an override is not readable, or a key or value is wrong; the message
+            names the file, the key, and the nearest valid key.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such recipe; the shipped ones are in recipes/") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; name a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise UsageError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a recipe is a mapping of keys to values")
     for override in overrides:
         _apply(raw, override)
     try:
-        return RunConfig.model_validate_json(json.dumps(raw, default=str))
+        config = RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error.errors()[0])}") from None
+        raise UsageError(f"{path}: {_explain(error.errors())}") from None
+    for key, value in _read_as_numbers(raw, config.model_dump()):
+        raise UsageError(f"{path}: '{key}' is a number, not {value}; to turn a check off, set null")
+    return config
 
 
 def dump_recipe(config: RunConfig) -> str:
@@ -265,7 +313,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     *sections, last = key.split(".")
     node = raw
     for section in sections:
-        node = node.setdefault(section, {})
+        if node.get(section) is None:  # also a section whose keys are all commented out
+            node[section] = {}
+        node = node[section]
         if not isinstance(node, dict):
             raise UsageError(f"--set {override}: '{section}' is a value, not a section")
     try:
@@ -274,30 +324,61 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise UsageError(f"--set {override}: '{value}' is not a YAML value") from None
 
 
-def _explain(error: ErrorDetails) -> str:
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] != "extra_forbidden":
-        return f"'{key}': {error['msg']} (got {error['input']!r})"
-    valid = sorted(_keys_of(location[:-1]))
-    nearest = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.0)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return f"unknown key '{key}'{hint} (valid here: {', '.join(valid)})"
+def _explain(errors: Sequence[ErrorDetails]) -> str:
+    # an unknown key first: it may be the misspelling of one that is missing
+    error = min(errors, key=lambda e: e["type"] != "extra_forbidden")
+    if error["type"] == "extra_forbidden":
+        *parents, unknown = map(str, error["loc"])
+        _, section = _known(error["loc"][:-1])
+        valid = sorted(section.model_fields) if section else []
+        key = ".".join([*parents, unknown])
+        nearest = difflib.get_close_matches(unknown, valid, n=1, cutoff=0.0)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        return f"unknown key '{key}'{hint} (valid here: {', '.join(valid)})"
+    keys, _ = _known(error["loc"])
+    key = ".".join(keys)
+    if error["type"] == "missing":
+        return f"'{key}' is missing; add it"
+    if error["type"] == "value_error":
+        place = f"'{key}': " if key else ""
+        return f"{place}{error['msg'].removeprefix('Value error, ')}"
+    return f"'{key}': {error['msg']} (got {error['input']!r})"
 
 
-def _keys_of(location: Iterable[str]) -> Iterable[str]:
-    model: type[BaseModel] = RunConfig
+def _known(location: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None]:
+    """The keys of a pydantic location, without its tags of union members, and their section."""
+    keys: list[str] = []
+    section: type[BaseModel] | None = RunConfig
     for part in location:
-        if part.isdigit():
-            model = Guard  # the only list of sections in a recipe
-            continue
-        field = model.model_fields[part].annotation
-        if isinstance(field, type) and issubclass(field, BaseModel):
-            model = field
-    return model.model_fields
+        if isinstance(part, str):
+            if section is None or part not in section.model_fields:
+                break
+            section = _section_in(section.model_fields[part].annotation)
+        keys.append(str(part))
+    return keys, section
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    """The section that a field holds, itself or in a list."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _read_as_numbers(raw: object, read: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Keys whose true or false pydantic read as 1 or 0."""
+    if isinstance(raw, dict) and isinstance(read, dict):
+        for name, value in raw.items():
+            yield from _read_as_numbers(value, read[name], f"{key}.{name}" if key else str(name))
+    elif isinstance(raw, list) and isinstance(read, tuple):
+        for index, (value, item) in enumerate(zip(raw, read, strict=True)):
+            yield from _read_as_numbers(value, item, f"{key}.{index}")
+    elif isinstance(raw, bool) and not isinstance(read, bool):
+        yield key, str(raw).lower()
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")

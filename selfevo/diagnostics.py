@@ -1,22 +1,24 @@
-"""What a round of DPO did to the model, measured on its own pairs: the early signs of the known failures.
+"""What a round of DPO did to the model, measured on its own pairs: early signs of known failures.
 
-A falling chosen log-probability is likelihood displacement (arXiv 2410.08847); an accuracy near 1 is over-training; a KL to M0 that
-grows from round to round is drift.
+A falling chosen log-probability is likelihood displacement (arXiv 2410.08847); an accuracy near 1
+is over-training; a KL to M0 that grows from round to round is drift.
 """
 
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
 from selfevo.checkpoint import content_hash
 from selfevo.config import RunConfig
+from selfevo.dpo import dpo_rows
+from selfevo.engine import Engine
 from selfevo.pairs import PreferencePair
 from selfevo.provider import load_engine
-from selfevo.tokens import conversation_ids, prompt_ids
+from selfevo.tokens import ChatDict, conversation_ids, prompt_ids
 
 DECIMALS = 4
 
@@ -28,8 +30,9 @@ class RoundDiagnostics(BaseModel):
 
     schema_version: int = 1
     n_pairs: int
+    """Pairs that were trained on: those that fit the trainer's length limit."""
     chosen_logp_change: float
-    """Of the chosen replies, a token, candidate minus M_t; below 0 the model forgets what it was shown."""
+    """Of the chosen replies, a token, candidate minus M_t; below 0 it forgets what it was shown."""
     rejected_logp_change: float
     margin: float
     """beta * (chosen - rejected) log-ratio against M_t, a pair."""
@@ -48,14 +51,16 @@ def diagnose(
     initial: Path,
     config: RunConfig,
 ) -> RoundDiagnostics:
-    """Compare candidate, M_t and M0 on the pairs they came from."""
-    chosen = [_teacher_forced(p, p.chosen, candidate, previous, initial, config) for p in pairs]
-    rejected = [_teacher_forced(p, p.rejected, candidate, previous, initial, config) for p in pairs]
+    """Compare candidate, M_t and M0 on what the candidate was trained on."""
+    models = _Models(*(_engine(path, config) for path in (candidate, previous, initial)))
+    rows = dpo_rows(models.candidate.tokenizer, pairs, config).rows
+    chosen = [_teacher_forced(row["prompt"], row["chosen"], models) for row in rows]
+    rejected = [_teacher_forced(row["prompt"], row["rejected"], models) for row in rows]
     margins = [
         config.dpo.beta * (c.change - r.change) for c, r in zip(chosen, rejected, strict=True)
     ]
     return RoundDiagnostics(
-        n_pairs=len(pairs),
+        n_pairs=len(rows),
         chosen_logp_change=_mean([c.change / c.n_tokens for c in chosen]),
         rejected_logp_change=_mean([r.change / r.n_tokens for r in rejected]),
         margin=_mean(margins),
@@ -66,8 +71,16 @@ def diagnose(
     )
 
 
-class _Forced(BaseModel):
-    """One reply under two models."""
+class _Models(NamedTuple):
+    """The three models that are compared."""
+
+    candidate: Engine
+    previous: Engine
+    initial: Engine
+
+
+class _Forced(NamedTuple):
+    """One reply under the three models."""
 
     change: float
     """log p(reply | candidate) - log p(reply | M_t)."""
@@ -75,17 +88,8 @@ class _Forced(BaseModel):
     n_tokens: int
 
 
-def _teacher_forced(
-    pair: PreferencePair,
-    reply: str,
-    candidate: Path,
-    previous: Path,
-    initial: Path,
-    config: RunConfig,
-) -> _Forced:
-    new = _reply_logps(pair, reply, candidate, config)
-    old = _reply_logps(pair, reply, previous, config)
-    first = _reply_logps(pair, reply, initial, config)
+def _teacher_forced(prompt: list[ChatDict], reply: list[ChatDict], models: _Models) -> _Forced:
+    new, old, first = (_reply_logps(prompt, reply, engine) for engine in models)
     kl_K = (new.logps_KV.exp() * (new.logps_KV - first.logps_KV)).sum(-1)
     return _Forced(
         change=float(new.own_K.sum() - old.own_K.sum()),
@@ -94,27 +98,26 @@ def _teacher_forced(
     )
 
 
-class _Logps:
+class _Logps(NamedTuple):
     """Log-probabilities along a reply: of all tokens (K, V) and of its own tokens (K,)."""
 
-    def __init__(self, logps_KV: torch.Tensor, own_K: torch.Tensor) -> None:
-        self.logps_KV = logps_KV
-        self.own_K = own_K
+    logps_KV: torch.Tensor
+    own_K: torch.Tensor
 
 
 @torch.inference_mode()
-def _reply_logps(pair: PreferencePair, reply: str, path: Path, config: RunConfig) -> _Logps:
-    engine = load_engine(path, content_hash(path), dtype=config.model.dtype)
-    prompt: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in pair.messages]
-    if config.data.task_prompt:
-        prompt.insert(0, {"role": "system", "content": config.data.task_prompt})
+def _reply_logps(prompt: list[ChatDict], reply: list[ChatDict], engine: Engine) -> _Logps:
     n_prompt = len(prompt_ids(engine.tokenizer, prompt))
-    ids = conversation_ids(engine.tokenizer, [*prompt, {"role": "assistant", "content": reply}])
+    ids = conversation_ids(engine.tokenizer, [*prompt, *reply])
     ids_1T = torch.tensor([ids], device=engine.device)
     logits: Any = engine.model(input_ids=ids_1T, logits_to_keep=len(ids) - n_prompt + 1).logits
     logps_KV = torch.log_softmax(logits[0, :-1].float(), -1)
     own_K = logps_KV.gather(-1, ids_1T[0, n_prompt:, None]).squeeze(-1)
     return _Logps(logps_KV, own_K)
+
+
+def _engine(path: Path, config: RunConfig) -> Engine:
+    return load_engine(path, content_hash(path), dtype=config.model.dtype)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,8 +1,9 @@
 """Phase 2: DPO of M_t on (dialogue, refinement, draft) gives M_{t+1}.
 
-One adapter is continued over all rounds. The reference policy is M_t (`previous`) or M0 (`initial`), a frozen second
-adapter on the same base. Before the first update the sigmoid loss must be ln 2 when the reference is the policy;
-anything else means that the reference is not what we think it is, and stops the round.
+One adapter is continued over all rounds. The reference policy is M_t (`previous`) or M0
+(`initial`), a frozen second adapter on the same base. Before the first update the sigmoid loss must
+be ln 2 when the reference is the policy; anything else means that the reference is not what we
+think it is, and stops the round.
 """
 
 import math
@@ -16,6 +17,8 @@ from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
 
+from selfevo.checkpoint import ADAPTER_WEIGHTS
+from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
 from selfevo.errors import RunError
 from selfevo.pairs import PreferencePair
@@ -25,8 +28,10 @@ from selfevo.training import (
     Fit,
     TrainingRecord,
     finish,
+    is_finished,
     load_base,
     load_tokenizer,
+    require_some,
     run_trainer,
     trainer_arguments,
 )
@@ -43,11 +48,19 @@ def train_dpo(
     *,
     round_number: int,
 ) -> None:
-    """Continue adapter `policy` on `pairs` into the folder `work`; continues what a killed run left there."""
+    """Train adapter `policy` further on `pairs`, into `work`; goes on with what a killed run left.
+
+    Raises:
+        UsageError: no pair fits `dpo.max_length`.
+        RunError: the reference is not the model it should be, or the training diverged.
+    """
     work.mkdir(parents=True, exist_ok=True)
+    if is_finished(work):
+        return
     tokenizer = load_tokenizer(policy)
     fit = dpo_rows(tokenizer, pairs, config)
-    with quiet_libraries():
+    require_some(fit, "dpo.max_length")
+    with quiet_libraries(), trained_positions_only():
         trainer = DPOTrainer(
             model=PeftModel.from_pretrained(
                 load_base(policy, config), str(policy), is_trainable=True
@@ -77,8 +90,9 @@ def train_dpo(
 def dpo_rows(tokenizer: Any, pairs: Sequence[PreferencePair], config: RunConfig) -> Fit:
     """Pairs as TRL's `prompt` / `chosen` / `rejected` rows that fit `max_length`.
 
-    The prompt is the plain dialogue: principles and reflection never enter a pair. TRL drops long rows silently and
-    cuts replies, so the history is shortened here, by whole messages, and what cannot fit is counted.
+    The prompt is the plain dialogue: principles and reflection never enter a pair. TRL drops long
+    rows silently and cuts replies, so the history is shortened here, by whole messages, and what
+    cannot fit is counted.
     """
     rows, n_dropped, n_shortened = [], 0, 0
     for pair in pairs:
@@ -120,9 +134,17 @@ def _assert_ln2(loss: float) -> None:
 
 
 def _set_reference(trainer: Any, initial: Path) -> None:
-    """Put M0's adapter in the place of TRL's frozen copy of M_t."""
-    weights = load_file(initial / "adapter_model.safetensors")
-    set_peft_model_state_dict(trainer.model, weights, adapter_name="ref")
+    """Put M0's adapter in the place of TRL's frozen copy of M_t.
+
+    Raises:
+        RunError: M0's adapter has other weights than M_t's: they are not of one run.
+    """
+    weights = load_file(initial / ADAPTER_WEIGHTS)
+    loaded = set_peft_model_state_dict(trainer.model, weights, adapter_name="ref")
+    missing = [name for name in loaded.missing_keys if ".ref." in name]
+    if missing or loaded.unexpected_keys:
+        odd = [*missing, *loaded.unexpected_keys][0]
+        raise RunError(f"{initial}: not an earlier state of the adapter in training ({odd})")
 
 
 def _fit_pair(

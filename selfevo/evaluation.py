@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import get_model
 
-from benchmarks import reflection, reply, retention
+from benchmarks import reflect, reflection, reply, retention
 from benchmarks.dialogues import Language
+from benchmarks.heldout import read_contexts
 from judges.automatic import copy_rate, distinct_n
 from results.records import Measure, RunRecord, suite_hash
 from selfevo.checkpoint import content_hash, resolve
@@ -45,7 +46,7 @@ def evaluate(run: Run, name: str, checkpoint: Evaluand, heldout: HeldOut) -> Run
         task_prompt=config.data.task_prompt,
     )
     tasks = {"reply": reply_task}
-    if config.synthesis.reflect:
+    if config.synthesis.reflect and _has_emotions(heldout):
         tasks["reflection"] = reflection.reflection(
             contexts=str(heldout.people), strategy=config.synthesis.reflection
         )
@@ -103,12 +104,11 @@ def build_record(
         measures["retention"] = _measure(
             logs["retention"].samples or [], "answer_likelihood", None, unit="sample"
         )
-    texts = [sample.output.completion for sample in replies]
     return RunRecord(
         suite=suite,
         checkpoint=checkpoint,
         measures=measures,
-        corpus={f"distinct_{n}": round(distinct_n(texts, n) or 0.0, DECIMALS) for n in (1, 2)},
+        corpus=_corpus(replies),
         logs=tuple(folders),
     )
 
@@ -143,18 +143,35 @@ def _value(sample: EvalSample, scorer: str, key: str | None) -> float | None:
 
 
 def _sameness(samples: Sequence[EvalSample], language: Language) -> Measure:
-    """Share of a reply's n-grams that also stand in replies to other people: high when everyone gets the same."""
+    """Share of a reply's n-grams that also stand in replies to other people.
+
+    High when everyone gets the same. An empty reply shares nothing; that it is empty is the
+    business of other measures.
+    """
+    replied = [sample for sample in samples if sample.error is None]
     by_unit: dict[str, list[float]] = defaultdict(list)
-    for sample in samples:
+    for sample in replied:
         person = sample.metadata["dialogue_id"]
-        others = [s.output.completion for s in samples if s.metadata["dialogue_id"] != person]
+        others = [s.output.completion for s in replied if s.metadata["dialogue_id"] != person]
         shared = copy_rate(sample.output.completion, others, language=language)
         by_unit[person].append(shared or 0.0)
-    return Measure(values=_means(by_unit), n_scored=len(samples), n_total=len(samples))
+    return Measure(values=_means(by_unit), n_scored=len(replied), n_total=len(samples))
+
+
+def _corpus(samples: Sequence[EvalSample]) -> dict[str, float]:
+    """Distinct-n of all replies together; left out where there is no n-gram to count."""
+    texts = [sample.output.completion for sample in samples if sample.error is None]
+    rates = {f"distinct_{n}": distinct_n(texts, n) for n in (1, 2)}
+    return {name: round(rate, DECIMALS) for name, rate in rates.items() if rate is not None}
 
 
 def _means(by_unit: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {unit: round(sum(v) / len(v), DECIMALS) for unit, v in sorted(by_unit.items())}
+
+
+def _has_emotions(heldout: HeldOut) -> bool:
+    """Whether there is anything to compare an inferred emotion with: not every source labels."""
+    return any(context.emotion in reflect.EMOTIONS for context in read_contexts(heldout.people))
 
 
 def _suite(config: RunConfig, heldout: HeldOut) -> str:

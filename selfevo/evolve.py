@@ -1,8 +1,9 @@
 """The whole loop, in the order in which it happens. Read this file first.
 
-Phase 1 gives M0. Each round then lets the champion draft, reflect and refine; turns that into preference pairs; trains a
-candidate on them; measures it on held-out people; and lets the gate decide. Every step is an artefact of the run folder,
-made once, so a run that is killed goes on where it was (`run.py`).
+Phase 1 gives M0. Each round then lets the champion draft, reflect and refine; turns that into
+preference pairs; trains a candidate on them; measures it on held-out people; and lets the gate
+decide. Every step is an artefact of the run folder, made once, so a run that is killed goes on
+where it was (`run.py`).
 """
 
 from pathlib import Path
@@ -66,7 +67,7 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
         material = gather(run)
         m0 = acquire(run, material)
         champion, rounds = m0, []
-        crown(run, champion)
+        crown(run, champion, after=0)
         for number in range(1, config.rounds + 1):
             pairs = build_pairs(run, number, champion.evaluand, m0.evaluand, material)
             candidate = optimize(run, number, champion, m0, pairs, material)
@@ -76,7 +77,7 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
             )
             if candidate and decision.promoted:
                 champion = candidate
-                crown(run, champion)
+            crown(run, champion, after=number)
         return Outcome(run, m0, tuple(rounds), champion)
     finally:
         run.close()
@@ -140,8 +141,13 @@ def settle(
     )
 
 
-def crown(run: Run, champion: Checkpoint) -> None:
-    """Point `champion.json` at the checkpoint to use."""
+def crown(run: Run, champion: Checkpoint, *, after: int) -> None:
+    """Point `champion.json` at the checkpoint to use after so many rounds.
+
+    A resumed run walks through its decided rounds again; the pointer does not go back with it.
+    """
+    if run.has(f"round-{after + 1}/decision.json"):
+        return
     path = str(champion.evaluand.path.relative_to(run.root))
     run.replace(
         "champion.json",

@@ -1,19 +1,29 @@
-"""The gate: is the candidate better than the champion? PROMOTE, REJECT, HOLD or ERROR, with reasons. A pure function.
+"""The gate: is the candidate better than the champion? PROMOTE, REJECT, HOLD or ERROR.
 
-The unit is the held-out person, the same ones on both sides. The primary metric must gain: its one-sided t bound lies
-above 0 and its mean reaches `delta_min`. Every guard must be shown not to be worse by its margin (non-inferiority). All of
-them at full alpha: requiring all is an intersection-union test (Berger, 1982) and needs no correction.
+A pure function, which gives its reasons. The unit is the held-out person, the same ones on both
+sides. The primary metric must gain: its one-sided t bound lies above 0 and its mean reaches
+`delta_min`. Every guard must be shown not to be worse by its margin (non-inferiority). All of them
+at full alpha: requiring all is an intersection-union test (Berger, 1982) and needs no correction.
 
-Left out, for a later version: length-controlled primary, alpha spent over repeated looks, worst-case for missing scores.
+Left out, for a later version: length-controlled primary, alpha spent over repeated looks,
+worst-case for missing scores.
 """
 
+import math
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from results.records import Measure, RunRecord
 from results.stats import Bound, paired_bound, people_needed
 from selfevo.config import GateConfig, Guard
+
+Finding = Literal["passed", "failed", "open"]
+"""Of one comparison: shown to be right, shown to be wrong, or neither."""
+
+INSTRUCTION_METRICS = ("retention",)
+"""Measured on instructions; every other metric is measured on people."""
 
 
 class Verdict(StrEnum):
@@ -26,7 +36,7 @@ class Verdict(StrEnum):
 
 
 class Comparison(BaseModel):
-    """Candidate minus champion in one metric."""
+    """Candidate minus champion in one metric, over the people scored on both sides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,8 +48,7 @@ class Comparison(BaseModel):
     upper: float
     n: int
     """People compared."""
-    outcome: str
-    """`passed`, `failed` or `open`."""
+    outcome: Finding
 
 
 class Decision(BaseModel):
@@ -47,7 +56,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     verdict: Verdict
     reasons: tuple[str, ...]
     champion: str | None = None
@@ -63,6 +72,15 @@ class Decision(BaseModel):
 
 class _Incomparable(ValueError):
     """The two records cannot be compared in a metric."""
+
+
+class _Paired(NamedTuple):
+    """One metric of the people scored on both sides."""
+
+    metric: str
+    champion: float
+    candidate: float
+    bound: Bound
 
 
 def decide(candidate: RunRecord, champion: RunRecord, config: GateConfig) -> Decision:
@@ -101,44 +119,53 @@ def hold(reason: str) -> Decision:
 def _judge_primary(
     candidate: RunRecord, champion: RunRecord, config: GateConfig
 ) -> tuple[Comparison, str | None]:
-    name = config.primary
-    bound = _bound(candidate, champion, name, config)
-    if bound.lower > 0 and bound.mean >= config.delta_min:
-        return _comparison(candidate, champion, name, bound, "passed"), None
-    shown = f"{name} {bound.mean:+.2f} ({bound.lower:+.2f} to {bound.upper:+.2f}, {bound.n} people)"
-    if bound.upper < config.delta_min or bound.upper <= 0:
-        reason = f"{shown}: a gain of {config.delta_min:g} is ruled out"
-        return _comparison(candidate, champion, name, bound, "failed"), reason
-    effect = max(bound.mean, config.delta_min)
-    needed = people_needed(bound.sd, effect, config.alpha) if effect > 0 else bound.n
-    more = max(1, needed - bound.n)
-    reason = f"{shown}: not shown; about {more} more people would settle a gain of {effect:.2f}"
-    return _comparison(candidate, champion, name, bound, "open"), reason
+    paired = _pair(candidate, champion, config.primary, config)
+    bound, wanted = paired.bound, config.delta_min
+    if bound.lower > 0 and bound.mean >= wanted:
+        return _comparison(paired, "passed"), None
+    shown = (
+        f"{paired.metric} {bound.mean:+.2f} "
+        f"({bound.lower:+.2f} to {bound.upper:+.2f}, {bound.n} people)"
+    )
+    if bound.upper < wanted or bound.upper <= 0:
+        gain = f"a gain of {wanted:g}" if wanted else "a gain"
+        return _comparison(paired, "failed"), f"{shown}: {gain} is ruled out"
+    if bound.lower > 0:
+        state, effect = f"a gain, but less than {wanted:g}", wanted - bound.mean
+    else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
+        state, effect = "no gain shown", max(bound.mean, wanted - bound.mean)
+    return _comparison(paired, "open"), f"{shown}: {state}; {_advice(paired, effect, config)}"
 
 
 def _judge_guard(
     candidate: RunRecord, champion: RunRecord, guard: Guard, config: GateConfig
 ) -> tuple[Comparison, str | None]:
-    bound = _bound(candidate, champion, guard.metric, config)
+    paired = _pair(candidate, champion, guard.metric, config)
+    bound = paired.bound
     worse = (
         bound
         if guard.worse == "up"
         else Bound(-bound.mean, -bound.upper, -bound.lower, bound.sd, bound.n)
     )
     if worse.upper < guard.margin:
-        return _comparison(candidate, champion, guard.metric, bound, "passed"), None
+        return _comparison(paired, "passed"), None
     shown = f"{guard.metric} {bound.mean:+.3g} ({bound.lower:+.3g} to {bound.upper:+.3g})"
     if worse.lower >= guard.margin:
-        reason = f"{shown}: worse by more than {guard.margin:g}"
-        return _comparison(candidate, champion, guard.metric, bound, "failed"), reason
-    room = guard.margin - max(worse.mean, 0.0)
-    more = max(1, people_needed(worse.sd, room, config.alpha) - bound.n) if room > 0 else None
-    advice = f"; about {more} more people would settle it" if more else ""
-    reason = f"{shown}: harm of {guard.margin:g} not ruled out{advice}"
-    return _comparison(candidate, champion, guard.metric, bound, "open"), reason
+        return _comparison(paired, "failed"), f"{shown}: worse by {guard.margin:g} or more"
+    advice = _advice(paired, abs(guard.margin - worse.mean), config)
+    return _comparison(paired, "open"), f"{shown}: harm of {guard.margin:g} not ruled out; {advice}"
 
 
-def _bound(candidate: RunRecord, champion: RunRecord, name: str, config: GateConfig) -> Bound:
+def _advice(paired: _Paired, effect: float, config: GateConfig) -> str:
+    """How many more units an open question needs if the mean stays where it is."""
+    units = "instructions" if paired.metric in INSTRUCTION_METRICS else "people"
+    if effect <= 0:
+        return f"no number of {units} would settle it"
+    needed = people_needed(paired.bound.sd, effect, config.alpha)
+    return f"about {max(1, needed - paired.bound.n)} more {units} would settle it"
+
+
+def _pair(candidate: RunRecord, champion: RunRecord, name: str, config: GateConfig) -> _Paired:
     for side, record in (("candidate", candidate), ("champion", champion)):
         if name not in record.measures:
             raise _Incomparable(
@@ -151,24 +178,29 @@ def _bound(candidate: RunRecord, champion: RunRecord, name: str, config: GateCon
         raise _Incomparable(
             f"'{name}' has {len(people)} people scored on both sides; at least 2 are needed"
         )
-    return paired_bound([ours[p] - theirs[p] for p in people], config.alpha)
+    return _Paired(
+        metric=name,
+        champion=math.fsum(theirs[p] for p in people) / len(people),
+        candidate=math.fsum(ours[p] for p in people) / len(people),
+        bound=paired_bound([ours[p] - theirs[p] for p in people], config.alpha),
+    )
 
 
 def _check_coverage(measure: Measure, name: str, side: str, config: GateConfig) -> None:
-    if measure.n_scored < config.min_coverage * measure.n_total:
+    # the quotient, because 0.07 * 100 is more than 7 in floating point
+    if not measure.n_total or measure.n_scored / measure.n_total < config.min_coverage:
         raise _Incomparable(
             f"'{name}' of the {side} is scored on {measure.n_scored} of {measure.n_total} samples; "
             f"the gate needs {config.min_coverage:.0%}"
         )
 
 
-def _comparison(
-    candidate: RunRecord, champion: RunRecord, name: str, bound: Bound, outcome: str
-) -> Comparison:
+def _comparison(paired: _Paired, outcome: Finding) -> Comparison:
+    bound = paired.bound
     return Comparison(
-        metric=name,
-        champion=round(champion.measures[name].mean, 4),
-        candidate=round(candidate.measures[name].mean, 4),
+        metric=paired.metric,
+        champion=round(paired.champion, 4),
+        candidate=round(paired.candidate, 4),
         difference=round(bound.mean, 4),
         lower=round(bound.lower, 4),
         upper=round(bound.upper, 4),

@@ -1,11 +1,20 @@
-"""Inspect evals inside a run: started, continued after a kill, and checked, so that a failed one is never a number."""
+"""Inspect evals inside a run: started, continued after a kill, and checked.
 
+A failed eval stops the step; it never becomes a number.
+"""
+
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from inspect_ai import Task, eval_set
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.log import (
+    EvalLog,
+    list_eval_logs,
+    read_eval_log,
+    read_eval_log_sample_summaries,
+)
 from inspect_ai.model import Model, get_model
 
 from selfevo.config import ModelConfig
@@ -14,6 +23,9 @@ from selfevo.progress import sample_progress
 
 RETRIES = 1
 """A sample that fails is tried once more (a server hiccup); then its error stops the step."""
+
+ERROR_WIDTH = 400
+"""Characters of a sample's error that are shown; the rest is in the log."""
 
 
 class Evaluand(NamedTuple):
@@ -41,10 +53,13 @@ def run_eval(
     roles: Mapping[str, Model] | None = None,
     max_samples: int,
 ) -> EvalLog:
-    """Run `task` into `log_dir`, or finish what a killed run left there; finished samples are not repeated.
+    """Run `task` into `log_dir`, or finish what a killed run left there.
+
+    Samples that were finished and written are not repeated.
 
     Raises:
-        RunError: the eval did not succeed; the message names the log and the first error.
+        RunError: the eval did not succeed; the message names the sample, its error and the log.
+        KeyboardInterrupt: it was interrupted; the same call finishes it.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     with sample_progress(title, len(task.dataset)):
@@ -62,6 +77,8 @@ def run_eval(
             display="none",
             log_level="warning",
         )
+    if not logs:
+        raise KeyboardInterrupt  # Inspect catches it, and returns "success" without a log
     if not success:
         raise RunError(f"{title}: {_first_error(logs)}; see `inspect view --log-dir {log_dir}`")
     return finished_log(log_dir)
@@ -82,9 +99,13 @@ def finished_log(log_dir: Path) -> EvalLog:
 
 def _first_error(logs: list[EvalLog]) -> str:
     for log in logs:
-        if log.error:
-            return log.error.message.strip().splitlines()[-1]
-        for sample in log.samples or []:
+        for sample in read_eval_log_sample_summaries(log.location):
             if sample.error:
-                return f"sample {sample.id}: {sample.error.message.strip().splitlines()[-1]}"
+                return f"sample {sample.id}: {_shown(sample.error)}"
+        if log.error:
+            return _shown(log.error.message)
     return "the eval failed without saying why"
+
+
+def _shown(error: str) -> str:
+    return textwrap.shorten(error, ERROR_WIDTH, placeholder=" ...")

@@ -1,19 +1,28 @@
-"""The material of a run: base model, dialogues to train on, contexts for each round, held-out people, instructions.
+"""The material of a run: base model, training dialogues, contexts of each round, held-out people.
 
-Held-out people come from the gate split and are never trained on; the final split is not touched. What was drawn is stored
-in the run folder, so that a resumed run uses the same people even if the source has changed.
+Held-out people come from the gate split and are never trained on; the final split is not touched.
+Everything is drawn before anything is trained, so a recipe that asks for too much fails at once. It
+is stored in the run folder, so a resumed run uses the same material even if the source changed.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from pydantic import BaseModel
 
 from benchmarks.contexts import Context, contexts_of, sample_contexts
 from benchmarks.dialogues import Dialogue, LoadReport, load_dialogues
 from benchmarks.heldout import read_contexts, write_contexts
-from benchmarks.instructions import Instruction, load_instructions, split_instructions
+from benchmarks.instructions import (
+    Instruction,
+    InstructionSplit,
+    load_instructions,
+    split_instructions,
+)
 from benchmarks.splits import Splits, check_leakage, split_dialogues
 from selfevo.checkpoint import content_hash, resolve
 from selfevo.config import RunConfig
@@ -24,6 +33,8 @@ from selfevo.progress import console
 from selfevo.run import Run, RunInfo, describe_run
 from selfevo.seeds import derived_seed
 
+Row = TypeVar("Row", bound=BaseModel)
+
 
 class Material(NamedTuple):
     """Everything that goes into a run."""
@@ -32,8 +43,8 @@ class Material(NamedTuple):
     dialogues: tuple[Dialogue, ...]
     """Of phase 1."""
     replay: tuple[Instruction, ...]
-    pool: tuple[Dialogue, ...]
-    """The training split, from which the rounds draw their contexts."""
+    contexts: tuple[Path, ...]
+    """The file of each round's contexts."""
     heldout: HeldOut
 
 
@@ -41,60 +52,87 @@ def gather(run: Run) -> Material:
     """Load, clean, split and draw; stores what was drawn and reports what was dropped."""
     config = run.config
     base = resolve(config.model.base)
-    splits = _load(run)
-    info = run.record(
-        "run.json",
-        RunInfo,
-        lambda: describe_run(
-            base_model=content_hash(base),
-            principles=load_principles(config.synthesis.principles).hash,
-        ),
+    _refuse_changed_inputs(run, base)
+    source = _Source(run)
+    dialogues = _stored(
+        run,
+        "data/train.jsonl",
+        Dialogue,
+        lambda: _draw(source.splits.train, config.data.train, config.seed, "data.train"),
     )
-    _refuse_changed_inputs(run, info, base)
-    n_heldout = config.evaluation.retention
-    instructions = split_instructions(
-        load_instructions(
-            config.sft.replay.source, path=config.sft.replay.path, language=config.data.language
-        ),
-        heldout=n_heldout or 0,
-        seed=config.seed,
+    replay = _stored(
+        run,
+        "data/replay.jsonl",
+        Instruction,
+        lambda: _replay(source.instructions.replay, len(dialogues), config),
     )
-    dialogues = _draw(splits.train, config.data.train, config.seed, "data.train")
-    return Material(
-        base=base,
-        dialogues=dialogues,
-        replay=_replay(instructions.replay, len(dialogues), config),
-        pool=splits.train,
-        heldout=_hold_out(run, splits.gate, instructions.heldout),
-    )
+    heldout = _hold_out(run, source)
+    contexts = tuple(_round_contexts(run, number, source) for number in range(1, config.rounds + 1))
+    return Material(base, dialogues, replay, contexts, heldout)
 
 
-def round_contexts(run: Run, number: int, pool: Sequence[Dialogue]) -> Path:
-    """The file of this round's contexts: drawn from the training split, none of an earlier round."""
-    used = {
-        context.id
-        for earlier in range(1, number)
-        for context in read_contexts(run.root / f"round-{earlier}" / "contexts.jsonl")
-    }
+class _Source:
+    """What the recipe names as data; read only if something of it is not in the run folder yet."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @cached_property
+    def splits(self) -> Splits:
+        return _load(self._run)
+
+    @cached_property
+    def instructions(self) -> InstructionSplit:
+        config = self._run.config
+        replay, asked = config.sft.replay, config.evaluation.retention or 0
+        items = load_instructions(replay.source, path=replay.path, language=config.data.language)
+        if len(items) < asked:
+            raise UsageError(
+                f"evaluation.retention: {asked} instructions asked for, the source of sft.replay "
+                f"has {len(items)}; lower it or name a larger source"
+            )
+        return split_instructions(items, heldout=asked, seed=config.seed)
+
+
+def _round_contexts(run: Run, number: int, source: _Source) -> Path:
+    """The file of a round's contexts: from the training split, none of an earlier round."""
     config = run.config.synthesis
 
     def draw(partial: Path) -> None:
+        used = {
+            context.id
+            for earlier in range(1, number)
+            for context in read_contexts(_round_contexts(run, earlier, source))
+        }
         drawn = sample_contexts(
-            pool,
+            source.splits.train,
             n=config.contexts + len(used),
             per_dialogue=config.per_dialogue * number,
             seed=derived_seed(run.config.seed, "contexts"),
             min_seeker_turns=config.min_seeker_turns,
+            max_messages=run.config.data.max_messages,
         )
         fresh = [context for context in drawn if context.id not in used][: config.contexts]
         if len(fresh) < config.contexts:
             raise UsageError(
-                f"synthesis.contexts: round {number} asks for {config.contexts} contexts, the training split has "
-                f"{len(fresh)} unused ones; lower it or raise synthesis.per_dialogue"
+                f"synthesis.contexts: round {number} asks for {config.contexts} contexts, the "
+                f"training split has {len(fresh)} unused ones; lower it or raise "
+                "synthesis.per_dialogue"
             )
+        _require_others(fresh, config.contrast, "synthesis.contrast", "synthesis.contexts")
         write_contexts(partial, fresh)
 
     return run.once(f"round-{number}/contexts.jsonl", draw)
+
+
+def _require_others(contexts: Sequence[Context], contrast: int, key: str, pool: str) -> None:
+    """Everyone needs `contrast` other people to be told apart from."""
+    n_people = len({context.dialogue_id for context in contexts})
+    if n_people <= contrast:
+        raise UsageError(
+            f"{key}: {contrast} other people asked for each, but there are {n_people} people in "
+            f"all; lower it or raise {pool}"
+        )
 
 
 def _load(run: Run) -> Splits:
@@ -120,8 +158,8 @@ def _summary(report: LoadReport, splits: Splits) -> str:
         else ""
     )
     return (
-        f"{report.n_kept} of {report.n_read} dialogues ({len(splits.train)} train, {len(splits.gate)} gate, "
-        f"{len(splits.final)} final); dropped: {drops}{leaked}"
+        f"{report.n_kept} of {report.n_read} dialogues ({len(splits.train)} train, "
+        f"{len(splits.gate)} gate, {len(splits.final)} final); dropped: {drops}{leaked}"
     )
 
 
@@ -144,40 +182,50 @@ def _replay(
     n = round(share / (1 - share) * n_dialogues)
     if n > len(items):
         raise UsageError(
-            f"sft.replay.share: {share} of the training examples is {n} instructions, the source has {len(items)}; "
-            "lower it or name a larger source"
+            f"sft.replay.share: {share} of the training examples is {n} instructions, the source "
+            f"has {len(items)} that are not held out; lower it or name a larger source"
         )
     return tuple(items[:n])
 
 
-def _hold_out(run: Run, gate: Sequence[Dialogue], instructions: Sequence[Instruction]) -> HeldOut:
-    config = run.config.evaluation
-
-    def write_people(partial: Path) -> None:
-        eligible = [d for d in gate if contexts_of(d, min_seeker_turns=config.min_seeker_turns)]
-        people = _draw(eligible, config.dialogues, run.config.seed, "evaluation.dialogues")
-        write_contexts(
-            partial,
-            sample_contexts(
-                people,
-                n=config.dialogues * config.per_dialogue,
-                per_dialogue=config.per_dialogue,
-                seed=run.config.seed,
-                min_seeker_turns=config.min_seeker_turns,
-            ),
-        )
-
-    contexts = run.once("data/heldout.jsonl", write_people)
+def _hold_out(run: Run, source: _Source) -> HeldOut:
+    contexts = run.once(
+        "data/heldout.jsonl", lambda partial: write_contexts(partial, _heldout(run.config, source))
+    )
     people = run.once(
         "data/heldout-people.jsonl",
         lambda partial: write_contexts(partial, _last_of_each(read_contexts(contexts))),
     )
-    kept = None
-    if instructions:
-        kept = run.once("data/retention.jsonl", lambda partial: _write_rows(partial, instructions))
-    files = [contexts, people, *([kept] if kept else [])]
+    files, kept = [contexts, people], None
+    if run.config.evaluation.retention is not None:
+        kept = run.once(
+            "data/retention.jsonl",
+            lambda partial: _write_rows(partial, source.instructions.heldout),
+        )
+        files.append(kept)
     digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
     return HeldOut(contexts, people, kept, digest)
+
+
+def _heldout(config: RunConfig, source: _Source) -> list[Context]:
+    """The contexts of people drawn from the gate split."""
+    settings = config.evaluation
+    eligible = [
+        dialogue
+        for dialogue in source.splits.gate
+        if contexts_of(dialogue, min_seeker_turns=settings.min_seeker_turns)
+    ]
+    people = _draw(eligible, settings.dialogues, config.seed, "evaluation.dialogues")
+    drawn = sample_contexts(
+        people,
+        n=settings.dialogues * settings.per_dialogue,
+        per_dialogue=settings.per_dialogue,
+        seed=config.seed,
+        min_seeker_turns=settings.min_seeker_turns,
+        max_messages=config.data.max_messages,
+    )
+    _require_others(drawn, settings.contrast, "evaluation.contrast", "evaluation.dialogues")
+    return drawn
 
 
 def _last_of_each(contexts: Sequence[Context]) -> list[Context]:
@@ -188,17 +236,34 @@ def _last_of_each(contexts: Sequence[Context]) -> list[Context]:
     return list(latest.values())
 
 
-def _write_rows(path: Path, items: Sequence[Instruction]) -> None:
+def _stored(
+    run: Run, name: str, kind: type[Row], draw: Callable[[], Sequence[Row]]
+) -> tuple[Row, ...]:
+    """The rows of the artefact `name`, drawn if they are missing."""
+    path = run.once(name, lambda partial: _write_rows(partial, draw()))
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # texts may hold U+2028
+    return tuple(kind.model_validate_json(line) for line in lines)
+
+
+def _write_rows(path: Path, rows: Sequence[BaseModel]) -> None:
     path.write_text(
-        "".join(json.dumps(item.model_dump(), ensure_ascii=False) + "\n" for item in items),
+        "".join(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows),
         encoding="utf-8",
     )
 
 
-def _refuse_changed_inputs(run: Run, info: RunInfo, base: Path) -> None:
-    principles = load_principles(run.config.synthesis.principles).hash
+def _refuse_changed_inputs(run: Run, base: Path) -> None:
+    """The run's base model and principles must be those it began with.
+
+    Raises:
+        RunError: one of them changed.
+    """
+    model, principles = content_hash(base), load_principles(run.config.synthesis.principles).hash
+    info = run.record(
+        "run.json", RunInfo, lambda: describe_run(base_model=model, principles=principles)
+    )
     for what, then, now in (
-        ("base model", info.base_model, content_hash(base)),
+        ("base model", info.base_model, model),
         ("principles", info.principles, principles),
     ):
         if then != now:

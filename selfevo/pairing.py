@@ -1,4 +1,4 @@
-"""From the synthesis log of a round to its preference pairs, with a report of everything that was left out."""
+"""From a round's synthesis log to its preference pairs, with a report of all that was left out."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from selfevo.checkpoint import content_hash
 from selfevo.config import RunConfig
 from selfevo.filters import FilterResult, filter_pairs
 from selfevo.harness import Evaluand, finished_log, run_eval
-from selfevo.material import Material, round_contexts
+from selfevo.material import Material
 from selfevo.pairs import Candidate, PreferencePair, Provenance, read_pairs, write_pairs
 from selfevo.pairs_report import PairsReport
-from selfevo.principles import load_principles
-from selfevo.refine import Refinement
+from selfevo.principles import Principles, load_principles
+from selfevo.refine import Refinement, refinement_prompt
 from selfevo.run import Run
 from selfevo.seeds import derived_seed
 from selfevo.synthesis import synthesis
@@ -46,7 +46,7 @@ def build_pairs(
 ) -> Pairs:
     """Synthesise, filter and store the pairs of round `number`."""
     folder = f"round-{number}"
-    contexts = round_contexts(run, number, material.pool)
+    contexts = material.contexts[number - 1]
     log_dir = run.once(
         f"{folder}/synthesis",
         lambda partial: synthesize(run.config, number, champion, initial, contexts, partial),
@@ -70,7 +70,7 @@ def synthesize(
     contexts: Path,
     log_dir: Path,
 ) -> EvalLog:
-    """Run the synthesis task: the champion drafts, reflects and refines, unless the recipe gives a role away."""
+    """Run the synthesis task: the champion does all, unless the recipe gives a role away."""
     settings = config.synthesis
     roles = {
         role: get_model(name)
@@ -122,11 +122,16 @@ def candidates(
             pair=pair,
             chosen_stop_reason=refinement.refined.stop_reason,
             rejected_stop_reason=refinement.draft.stop_reason,
-            instructions=(
-                principles.all_text(),
-                *([config.data.task_prompt] if config.data.task_prompt else []),
-            ),
+            instructions=tuple(_instructions(config, principles)),
         )
+
+
+def _instructions(config: RunConfig, principles: Principles) -> Iterable[str]:
+    """What stood before the writer of a reply and must not stand in it."""
+    yield principles.all_text()
+    yield refinement_prompt("", "", "")
+    if config.data.task_prompt:
+        yield config.data.task_prompt
 
 
 def _pair(

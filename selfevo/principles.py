@@ -36,7 +36,7 @@ def load_principles(path: Path | None = None) -> Principles:
     else:
         try:
             text = path.read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: principles cannot be read: {error}") from None
     found = _sections(text)
     missing = [name for name in SECTIONS if not found.get(name)]

@@ -1,6 +1,7 @@
 """Progress of long steps: one bar with the time left, on a terminal; nothing elsewhere.
 
-Inspect and the trainers bring bars of their own that do not agree; theirs are off, and both report here.
+Inspect and the trainers bring bars of their own that do not agree; theirs are off, and both report
+here.
 """
 
 import sys
@@ -22,7 +23,7 @@ from rich.progress import (
 Advance = Callable[[int], None]
 """Tell the bar that so many more units are done."""
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def step(title: str) -> Iterator[Callable[[], float]]:
-    """Announce a step, and say how long it took when it is done; yields a clock of the seconds so far."""
+    """Announce a step, then say how long it took; yields a clock of the seconds so far."""
     start = time.monotonic()
 
     def elapsed() -> float:

@@ -34,7 +34,7 @@ from benchmarks.reflect import (
     Reflection,
     extract_situation,
 )
-from judges.automatic import copied_spans, unhelpful_reasons
+from judges.automatic import copied_spans, n_words, unhelpful_reasons
 from judges.specificity import SupportsLoglikelihood, specificity_bits
 from selfevo.config import SynthesisConfig
 from selfevo.principles import Principles
@@ -186,8 +186,14 @@ async def refine_by_selection(
     scored = await collect(
         *[_score(scores, reply, reflections, history, language) for reply in replies]
     )
-    ranked = sorted(scored[1:], key=lambda c: (bool(c.faults), -c.bits))
-    return scored[0], tuple(ranked)
+    low, high = config.length_ratio
+    n_draft = n_words(draft.text)
+
+    def rank(candidate: ScoredReply) -> tuple[bool, bool, float]:
+        fits = low * n_draft <= n_words(candidate.text) <= high * n_draft
+        return (bool(candidate.faults), not fits, -candidate.bits)
+
+    return scored[0], tuple(sorted(scored[1:], key=rank))
 
 
 def conditioning(brief: str, about: str) -> ChatMessageSystem:

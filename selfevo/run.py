@@ -1,17 +1,22 @@
 """The directory of a run: append-only, resumable, and everything in it readable with plain tools.
 
 ```
-RUN/recipe.yaml            the resolved recipe               RUN/run.json       versions, hashes, when
+RUN/recipe.yaml            the resolved recipe
+RUN/run.json               versions, hashes, when
 RUN/data/                  the dialogues and contexts used, and the load report
-RUN/m0/checkpoint/         phase 1's adapter                 RUN/m0/evaluation/ Inspect logs   RUN/m0/record.json
-RUN/round-1/synthesis/     Inspect log of the pairs          RUN/round-1/pairs.jsonl, pairs-report.json
+RUN/m0/checkpoint/         phase 1's adapter
+RUN/m0/evaluation/         Inspect logs
+RUN/m0/record.json         what they say, person by person
+RUN/round-1/synthesis/     Inspect log of the pairs
+RUN/round-1/pairs.jsonl, pairs-report.json
 RUN/round-1/checkpoint/    phase 2's adapter and training.json
 RUN/round-1/evaluation/, record.json, decision.json
 RUN/champion.json          which checkpoint won
 ```
 
-An artefact is written to `NAME.partial`, checked, synced and renamed: what has its final name is whole. Resuming means
-finding the first one missing; a `.partial` folder holds what a long step can continue from.
+An artefact is written to `NAME.partial`, synced and renamed: what has its final name is whole.
+Resuming means finding the first one missing; a `.partial` folder holds what a long step can go on
+from.
 """
 
 import json
@@ -59,7 +64,7 @@ class RunInfo(BaseModel):
     cpu_count: int
     packages: dict[str, str]
     commit: str | None
-    """Of the working tree the run was started from, `+` if it had changes; None outside a repository."""
+    """Of the working tree that holds this package, `+` if it had changes; None outside one."""
     base_model: str
     """Content hash of the base checkpoint."""
     principles: str
@@ -81,24 +86,34 @@ class Run:
     def __init__(self, root: Path, config: RunConfig) -> None:
         self.root = root
         self.config = config
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{root}: not a run folder: {error.strerror}; choose another") from None
         self._lock = FileLock(root / ".lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{root}: another process is working on this run") from None
-        self.once("recipe.yaml", lambda partial: _write(partial, dump_recipe(config)))
-        self._refuse_a_changed_recipe()
+            raise RunError(
+                f"{root}: another process is working on this run; wait for it or choose another "
+                "--run folder"
+            ) from None
+        try:
+            self.once("recipe.yaml", lambda partial: _write(partial, dump_recipe(config)))
+            self._refuse_a_changed_recipe()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another process continue the run."""
         self._lock.release()
 
     def once(self, name: str, make: Callable[[Path], object], title: str | None = None) -> Path:
-        """The path of artefact `name`; `make(partial)` writes it at another path first if it is missing.
+        """The path of artefact `name`; if it is missing, `make(partial)` writes it elsewhere first.
 
-        A partial *folder* is left for `make` to continue; a partial file is begun again. With a `title`, the step is
-        announced, timed, and its time kept in `times.jsonl`.
+        A partial *folder* is left for `make` to continue; a partial file is begun again. With a
+        `title`, the step is announced, timed, and its time kept in `times.jsonl`.
         """
         path = self.root / name
         if not path.exists():
@@ -112,7 +127,7 @@ class Run:
                 with step(title) as elapsed:
                     make(partial)
                 self._note_time(title, elapsed())
-            _sync(partial)
+            _sync_all(partial)
             partial.rename(path)
             _sync(path.parent)
         return path
@@ -121,7 +136,7 @@ class Run:
         """How long each step took, in order; a step that was resumed counts its last part."""
         path = self.root / "times.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [StepTime.model_validate_json(line) for line in lines]
+        return [_parsed(StepTime, line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
 
     def _note_time(self, title: str, seconds: float) -> None:
         line = StepTime(step=title, seconds=round(seconds, 1)).model_dump_json()
@@ -131,14 +146,7 @@ class Run:
     def record(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
         """The JSON record `name`, made if it is missing."""
         path = self.once(name, lambda partial: _write(partial, to_json(make())))
-        try:
-            return kind.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RunError(
-                f"{path}: field '{where}': {first['msg']}; delete the file to make it again"
-            ) from None
+        return _parsed(kind, path.read_bytes(), str(path))
 
     def has(self, name: str) -> bool:
         """Whether artefact `name` is finished."""
@@ -156,7 +164,6 @@ class Run:
         stored = load_recipe(self.root / "recipe.yaml")
         changes = changed_keys(stored, self.config)
         if changes:
-            self.close()
             raise RunError(
                 f"{self.root}: was started with another recipe ({'; '.join(changes)}); "
                 "undo the change or choose another --run folder"
@@ -211,12 +218,29 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _parsed(kind: type[Record], text: str | bytes, where: str) -> Record:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        place = f"field '{field}': " if field else ""
+        raise RunError(
+            f"{where}: {place}{first['msg']}; delete the file to make it again"
+        ) from None
+
+
+def _sync_all(path: Path) -> None:
+    """Bring an artefact and all that is in it to disk before a rename makes it count."""
+    for inner in path.rglob("*"):
+        _sync(inner)
+    _sync(path)
+
+
 def _sync(path: Path) -> None:
-    """Bring a file, or a folder's files, to disk before a rename makes them count."""
-    targets = [path] if path.is_file() else [path, *(p for p in path.rglob("*") if p.is_file())]
-    for target in targets:
-        handle = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Bring a file, or the names in a folder, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""Seeds that depend on what they are for, and on nothing else (not on order, process or `hash()`)."""
+"""Seeds that depend on what they are for, not on order, process or `hash()`."""
 
 import hashlib
 

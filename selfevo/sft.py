@@ -1,8 +1,8 @@
 """Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
 
-Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt are only read
-(`assistant_only_loss`, through the chat template's generation marks). Dialogues that are too long lose whole messages
-at their end, never half a message.
+Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt
+are only read (`assistant_only_loss`, through the chat template's generation marks). Dialogues that
+are too long lose whole messages at their end, never half a message.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from benchmarks.dialogues import Dialogue
 from benchmarks.instructions import Instruction
+from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
 from selfevo.quiet import quiet_libraries
 from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain
@@ -23,8 +24,10 @@ from selfevo.training import (
     Fit,
     TrainingRecord,
     finish,
+    is_finished,
     load_base,
     load_tokenizer,
+    require_some,
     run_trainer,
     trainer_arguments,
 )
@@ -37,12 +40,20 @@ def train_sft(
     config: RunConfig,
     work: Path,
 ) -> None:
-    """Train M0's adapter into the folder `work`; continues what a killed run left there."""
+    """Train M0's adapter into the folder `work`; continues what a killed run left there.
+
+    Raises:
+        UsageError: no dialogue fits `sft.max_length`.
+        RunError: the training diverged.
+    """
     work.mkdir(parents=True, exist_ok=True)
+    if is_finished(work):
+        return
     tokenizer = load_tokenizer(base)
     fit = sft_rows(tokenizer, dialogues, replay, config)
+    require_some(fit, "sft.max_length")
     transformers.set_seed(config.seed)  # the adapter's random start
-    with quiet_libraries():
+    with quiet_libraries(), trained_positions_only():
         trainer = SFTTrainer(
             model=load_base(base, config),
             args=_arguments(config, work),
@@ -102,7 +113,7 @@ def instruction_messages(item: Instruction) -> list[ChatDict]:
 def fit_conversation(
     tokenizer: Tokenizer, messages: Sequence[ChatDict], max_length: int
 ) -> list[ChatDict]:
-    """The longest beginning of the conversation that fits and ends with an assistant message; may be empty."""
+    """The longest beginning that fits and ends with an assistant message; may be empty."""
     kept = list(messages)
     while kept and (
         kept[-1]["role"] != "assistant" or len(conversation_ids(tokenizer, kept)) > max_length

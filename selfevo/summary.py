@@ -20,7 +20,7 @@ SHOWN = {
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the table of checkpoints, the step times and the path of the run."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # a path may hold [brackets]
     console.print(_checkpoints(outcome))
     for round_ in outcome.rounds:
         console.print(
@@ -50,7 +50,8 @@ def _checkpoints(outcome: Outcome) -> Table:
 
 
 def _cells(record: RunRecord) -> Sequence[str]:
+    means = {key: measure.mean for key, measure in record.measures.items()}
     return [
-        pattern.format(record.measures[key].mean) if key in record.measures else "-"
+        "-" if (mean := means.get(key)) is None else pattern.format(mean)
         for key, (_, pattern) in SHOWN.items()
     ]

@@ -1,10 +1,11 @@
 """How messages become tokens: the one place, used by generation, scoring and training alike.
 
-The chat template of the checkpoint decides the bytes (`chat_template.jinja` for the embedded model). Histories that
-do not fit are shortened here by whole messages, oldest first, so that no utterance is ever cut in its middle.
+The chat template of the checkpoint decides the bytes (`chat_template.jinja` for the embedded
+model). Histories that do not fit are shortened here by whole messages, oldest first, so that no
+utterance is ever cut in its middle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 ChatDict = dict[str, str]
@@ -17,6 +18,10 @@ class Tokenizer(Protocol):
     eos_token_id: int
     pad_token_id: int | None
     all_special_tokens: list[str]
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """The added tokens by id; each has `content` and says whether it is `special`."""
 
     def apply_chat_template(self, conversation: list[ChatDict], **kwargs: Any) -> Any:
         """Render and tokenize a conversation."""
@@ -37,13 +42,14 @@ class Fitted(NamedTuple):
 
 
 def plain(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[ChatDict]:
-    """Messages whose contents cannot end a turn or open another: special tokens are broken up by a space.
+    """Messages whose contents cannot end a turn or open another: special tokens get a space inside.
 
-    Contents are stripped: a leading space or line break would merge with the header's own and shift the mask.
+    Contents are stripped: a leading space or line break would merge with the header's own and shift
+    the mask.
     """
+    special = _special_tokens(tokenizer)
     return [
-        {"role": m["role"], "content": _broken_up(tokenizer, m["content"].strip())}
-        for m in messages
+        {"role": m["role"], "content": _broken_up(special, m["content"].strip())} for m in messages
     ]
 
 
@@ -66,8 +72,8 @@ def conversation_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list
 def fit_prompt(tokenizer: Tokenizer, messages: Sequence[ChatDict], max_tokens: int) -> Fitted:
     """Drop the oldest whole messages until the prompt has at most `max_tokens` tokens.
 
-    A leading system message stays, and what remains starts with the user. The last message always stays, even if
-    it alone is too long: then the caller decides (training drops and counts it, generation lets the model read it).
+    A leading system message stays, and once something is dropped, what remains starts with the
+    user. The last message always stays, even if it alone is too long: then the caller decides.
     """
     head = [m for m in messages[:1] if m["role"] == "system"]
     body = list(messages[len(head) :])
@@ -82,7 +88,7 @@ def fit_prompt(tokenizer: Tokenizer, messages: Sequence[ChatDict], max_tokens: i
 
 
 class Pieces(NamedTuple):
-    """A text as tokens: ids and the stretch of text each one ends, which concatenate to the text."""
+    """A text as tokens: ids, and the stretch of text that each one ends; together, the text."""
 
     ids: list[int]
     texts: tuple[str, ...]
@@ -91,7 +97,8 @@ class Pieces(NamedTuple):
 def continuation_pieces(tokenizer: Tokenizer, text: str) -> Pieces:
     """Tokenize a continuation on its own, without special tokens.
 
-    A character that takes several tokens (most Chinese ones) belongs to its last token; the others carry `""`.
+    A character that takes several tokens (most Chinese ones) belongs to its last token; the others
+    carry `""`.
     """
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ends = [end for _, end in encoded["offset_mapping"]]
@@ -107,8 +114,14 @@ def continuation_pieces(tokenizer: Tokenizer, text: str) -> Pieces:
     return Pieces(list(encoded["input_ids"]), tuple(texts))
 
 
-def _broken_up(tokenizer: Tokenizer, text: str) -> str:
-    for token in tokenizer.all_special_tokens:
+def _special_tokens(tokenizer: Tokenizer) -> list[str]:
+    """Also those without a name: of Llama 3's headers, `all_special_tokens` does not know."""
+    added = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
+    return sorted(added.union(tokenizer.all_special_tokens), key=lambda token: (-len(token), token))
+
+
+def _broken_up(special: Sequence[str], text: str) -> str:
+    for token in special:
         if len(token) > 1:
             text = text.replace(token, f"{token[0]} {token[1:]}")
     return text

@@ -1,13 +1,16 @@
-"""What both training phases share: loading for training, resuming, progress, and what is left on disk.
+"""What both training phases share: loading, resuming, progress, and what is left on disk.
 
-TRL and PEFT train. A phase works in a folder that survives a kill: the trainer's own checkpoints under `trainer/`, each
-marked whole once it is on disk. When the phase is done the folder holds the adapter and `training.json`, nothing else.
+TRL and PEFT train. A phase works in a folder that survives a kill: the trainer's own checkpoints
+under `trainer/`, each marked whole once it is on disk. When the phase is done the folder holds the
+adapter and `training.json` (written last, so its presence says that the adapter is whole), nothing
+else.
 """
 
 import json
 import math
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +29,18 @@ from transformers import (
 
 from selfevo.checkpoint import base_of, is_adapter
 from selfevo.config import RunConfig
+from selfevo.errors import RunError, UsageError
 from selfevo.progress import progress
+from selfevo.provider import release_engines
 from selfevo.run import to_json
 
 WHOLE = "whole"
 """Marker file: this trainer checkpoint was written to its end."""
+
+RECORD = "training.json"
+TRAINER = "trainer"
+RESTARTS_WITH_THE_PROCESS = ("num_tokens",)
+"""Numbers that the trainer counts from 0 again when it resumes: they would differ after a kill."""
 
 
 class TrainingRecord(BaseModel):
@@ -42,12 +52,12 @@ class TrainingRecord(BaseModel):
     phase: str
     n_examples: int
     n_dropped: int
-    """Examples left out because not even their last message fits."""
+    """Examples left out because not even one exchange of them fits."""
     n_shortened: int
     """Examples that lost whole messages to fit."""
     steps: int
     curve: tuple[dict[str, float], ...]
-    """The trainer's log, a row a step, without times."""
+    """The trainer's log, a row a step, without what depends on the machine or on resuming."""
     first_sigmoid_loss: float | None = None
     """DPO's sigmoid loss before the first update: ln 2 when the reference is the policy."""
 
@@ -60,6 +70,16 @@ class Fit(NamedTuple):
     n_shortened: int
 
 
+def require_some(fit: Fit, key: str) -> None:
+    """Refuse to train on nothing.
+
+    Raises:
+        UsageError: not one example fits the length limit `key`.
+    """
+    if not fit.rows:
+        raise UsageError(f"{key}: none of {fit.n_dropped} training examples fits; raise it")
+
+
 def training_dtype(config: RunConfig) -> torch.dtype:
     """Of the weights: as configured, else float32 on a CPU and bfloat16 on a GPU."""
     name = config.model.dtype or ("bfloat16" if torch.cuda.is_available() else "float32")
@@ -69,7 +89,8 @@ def training_dtype(config: RunConfig) -> torch.dtype:
 
 
 def load_base(path: Path, config: RunConfig) -> Any:
-    """The base model's weights, for training."""
+    """The base model's weights, for training; the models that were answering make room first."""
+    release_engines()
     base = base_of(path) if is_adapter(path) else path
     return AutoModelForCausalLM.from_pretrained(base, dtype=training_dtype(config))
 
@@ -89,13 +110,13 @@ def trainer_arguments(
     """Arguments that both phases give to TRL: saving, logging, precision, determinism."""
     on_gpu = torch.cuda.is_available()
     return {
-        "output_dir": str(work / "trainer"),
+        "output_dir": str(work / TRAINER),
         "seed": phase_seed,
         "data_seed": phase_seed,
         "use_cpu": not on_gpu,
         "bf16": training_dtype(config) == torch.bfloat16,
         "activation_checkpointing": on_gpu,
-        "gradient_checkpointing": None,  # the deprecated name of the line above; its default is True
+        "gradient_checkpointing": None,  # the line above's old name; TRL's default is True
         "logging_steps": 1,
         "save_strategy": "steps",
         "save_steps": save_steps,
@@ -108,14 +129,20 @@ def trainer_arguments(
 
 
 def run_trainer(trainer: Any, work: Path, title: str) -> tuple[dict[str, float], ...]:
-    """Train to the end, from the last whole checkpoint if there is one; returns the log."""
+    """Train to the end, from the last whole checkpoint if there is one; returns the log.
+
+    Raises:
+        RunError: the training diverged.
+    """
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(_MarkWhole())
     total = trainer.args.max_steps if trainer.args.max_steps > 0 else _steps(trainer)
     with progress(title, total) as advance:
         trainer.add_callback(_Advance(advance))
-        trainer.train(resume_from_checkpoint=last_whole_checkpoint(work / "trainer"))
-    return tuple(_numbers(row) for row in trainer.state.log_history if "loss" in row)
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(work / TRAINER))
+    curve = tuple(_numbers(row) for row in trainer.state.log_history if "loss" in row)
+    _require_finite(curve, title)
+    return curve
 
 
 def finish(trainer: Any, work: Path, record: TrainingRecord) -> None:
@@ -123,8 +150,23 @@ def finish(trainer: Any, work: Path, record: TrainingRecord) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.save_pretrained(work, selected_adapters=["default"])
     (work / "README.md").unlink(missing_ok=True)  # PEFT's model card: a template without content
-    (work / "training.json").write_text(to_json(record), encoding="utf-8")
-    shutil.rmtree(work / "trainer", ignore_errors=True)
+    _sync_files(path for path in work.iterdir() if path.is_file())
+    partial = work / f"{RECORD}.partial"
+    partial.write_text(to_json(record), encoding="utf-8")
+    partial.replace(work / RECORD)
+    _drop_trainer(work)
+
+
+def is_finished(work: Path) -> bool:
+    """Whether the phase ended in `work`, perhaps killed while it cleaned up; then cleans up."""
+    if not (work / RECORD).exists():
+        return False
+    _drop_trainer(work)
+    return True
+
+
+def _drop_trainer(work: Path) -> None:
+    shutil.rmtree(work / TRAINER, ignore_errors=True)
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
@@ -143,10 +185,7 @@ class _MarkWhole(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        for path in [*folder.rglob("*")]:
-            if path.is_file():
-                with path.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        _sync_files(path for path in folder.rglob("*") if path.is_file())
         (folder / WHOLE).touch()
 
 
@@ -166,16 +205,36 @@ class _Advance(TrainerCallback):  # type: ignore[misc]
 
 def _steps(trainer: Any) -> int:
     batches: int = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
-    per_epoch = max(1, -(-batches // trainer.args.gradient_accumulation_steps))
-    return math.ceil(per_epoch * float(trainer.args.num_train_epochs))
+    per_epoch: int = max(1, -(-batches // trainer.args.gradient_accumulation_steps))
+    return math.ceil(int(per_epoch) * float(trainer.args.num_train_epochs))
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in row.items() if isinstance(v, int | float) and "time" not in k}
+    return {
+        name: float(value)
+        for name, value in sorted(row.items())  # a resumed trainer has them in another order
+        if isinstance(value, int | float)
+        and "time" not in name
+        and name not in RESTARTS_WITH_THE_PROCESS
+    }
+
+
+def _require_finite(curve: Sequence[dict[str, float]], title: str) -> None:
+    """A gradient that is no number leaves an adapter that is none; the logged loss hides it."""
+    for row in curve:
+        if not math.isfinite(row["loss"]) or not math.isfinite(row.get("grad_norm", 0.0)):
+            raise RunError(
+                f"{title}: diverged at step {row['step']:.0f} (loss {row['loss']}, gradient norm "
+                f"{row.get('grad_norm')}); start a new run with a lower learning_rate"
+            )
+
+
+def _sync_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
 
 
 def read_training(checkpoint: Path) -> TrainingRecord:
     """The record inside a finished checkpoint folder."""
-    return TrainingRecord.model_validate(
-        json.loads((checkpoint / "training.json").read_text("utf-8"))
-    )
+    return TrainingRecord.model_validate(json.loads((checkpoint / RECORD).read_text("utf-8")))

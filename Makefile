@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` runs the whole loop on the starter dialogues, `make test` runs the tests.
+# Both set up .venv first. They need Python >= 3.11 and make; no GPU, no API key, no model hub.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SET_UP := .venv/.set-up
+RUN ?= runs/demo
+
+.PHONY: demo test test-slow check format clean
+
+demo: $(SET_UP)
+	$(BIN)/selfevo model fetch
+	$(BIN)/selfevo evolve recipes/demo.yaml --run $(RUN)
+
+test: $(SET_UP)
+	$(BIN)/selfevo model fetch
+	$(BIN)/python -m pytest
+
+test-slow: $(SET_UP)
+	$(BIN)/selfevo model fetch
+	$(BIN)/python -m pytest -m "slow"
+
+check: $(SET_UP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_imports.py
+
+format: $(SET_UP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# torch goes first, and alone: asked for by another package, pip may take a CUDA build of several gigabytes.
+$(SET_UP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "selfevo needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $(SET_UP)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,71 @@
+"""Fixtures of several packages' tests: a model small enough to be made on the spot."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+@pytest.fixture(scope="session")
+def embedded_tokenizer_dir() -> Path:
+    """The embedded model's folder, for its tokenizer; skips where it was not fetched."""
+    from selfevo import embedded
+    from selfevo.errors import ModelFetchError
+
+    try:
+        return embedded.embedded_model_path()
+    except ModelFetchError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, embedded_tokenizer_dir: Path) -> Path:
+    """A plain checkpoint: two random layers under the embedded model's tokenizer and template."""
+    torch = pytest.importorskip("torch", reason="needs the [train] extra")
+    transformers = pytest.importorskip("transformers", reason="needs the [train] extra")
+    config = transformers.LlamaConfig(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        vocab_size=49152,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        initializer_range=0.2,  # wide enough that greedy choices are not near ties
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.LlamaForCausalLM(config).eval()
+    path = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    model.save_pretrained(path)
+    for name in TOKENIZER_FILES:
+        shutil.copy(embedded_tokenizer_dir / name, path / name)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A LoRA adapter on `tiny_model` that changes its replies (a fresh one would not)."""
+    torch = pytest.importorskip("torch", reason="needs the [train] extra")
+    transformers = pytest.importorskip("transformers", reason="needs the [train] extra")
+    peft = pytest.importorskip("peft", reason="needs the [train] extra")
+    base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = peft.get_peft_model(base, config)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path_factory.mktemp("tiny") / "adapter"
+    model.save_pretrained(path)
+    return path

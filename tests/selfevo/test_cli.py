@@ -1,0 +1,182 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfevo import cli
+from selfevo.cli import main
+from selfevo.errors import RunError, SelfevoError, UsageError
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: toy\nrounds: 1\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def evolved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
+    """What `evolve` was called with, in place of hours of training."""
+    calls: list[tuple[Any, Path]] = []
+    monkeypatch.setattr("selfevo.evolve.evolve", lambda config, root: calls.append((config, root)))
+    monkeypatch.setattr("selfevo.summary.print_outcome", lambda outcome: None)
+    return calls
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def evolve(config: object, root: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("selfevo.evolve.evolve", evolve)
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("selfevo: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("selfevo: ").rstrip("\n")
+
+
+def test_a_run_goes_into_the_folder_of_its_name(
+    recipe: str, evolved: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evolve", recipe, "--set", "rounds=3", "--set", "seed=9"]) == 0
+    assert main(["evolve", recipe, "--run", "elsewhere"]) == 0
+    assert [(c.rounds, c.seed, root) for c, root in evolved] == [
+        (3, 9, tmp_path / "runs/toy"),
+        (1, 7, tmp_path / "elsewhere"),
+    ]
+
+
+def test_the_embedded_models_path_is_printed(
+    embedded_tokenizer_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["model", "path"]) == 0
+    assert capsys.readouterr().out == f"{embedded_tokenizer_dir}\n"
+
+
+def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "evolve" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: COMMAND; see selfevo --help"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["model"], "required: COMMAND; see selfevo model --help"),
+        (["evolve"], "required: recipe; see selfevo evolve --help"),
+        (["model", "fetch", "--from", "attic"], "invalid choice: 'attic'"),
+        (["evolve", "nowhere.yaml"], "nowhere.yaml: no such recipe"),
+        (["evolve", "RECIPE", "--set", "ronds=2"], "unknown key 'ronds'; did you mean 'rounds'?"),
+    ],
+)
+def test_wrong_use_is_64_and_one_line(
+    arguments: list[str], told: str, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([recipe if a == "RECIPE" else a for a in arguments]) == 64
+    assert told in complaint(capsys)
+
+
+def test_what_fails_is_1_and_one_line(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    occupied = tmp_path / "occupied"
+    occupied.touch()
+    assert main(["evolve", recipe, "--run", str(occupied)]) == 1
+    assert complaint(capsys) == f"{occupied}: not a run folder: File exists; choose another"
+
+
+@pytest.mark.usefixtures("embedded_tokenizer_dir")
+def test_a_missing_data_file_is_1_and_one_line(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--set", "data.source=messages", "--set", f"data.path={tmp_path}/absent.jsonl"]
+    assert main(["evolve", recipe, "--run", str(tmp_path / "run"), *options]) == 1
+    assert f"{tmp_path}/absent.jsonl: no such file" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (RunError("x: damaged"), 1, "x: damaged"),
+        (UsageError("sft.replay.share: too large\n  lower it"), 64, "too large lower it"),
+        (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
+        (ModuleNotFoundError("No module", name="trl"), 1, "pip install 'selfevo[train]'"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it was"),
+    ],
+)
+def test_each_failure_has_its_code_and_one_line(
+    error: BaseException,
+    code: int,
+    told: str,
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing(monkeypatch, error)
+    assert main(["evolve", recipe, "--run", str(tmp_path / "run")]) == code
+    assert told in complaint(capsys)
+
+
+def test_a_missing_api_key_is_one_line(
+    recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inspect_ai.model import get_model
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr("selfevo.evolve.evolve", lambda config, root: get_model("openai/gpt-4o"))
+    assert main(["evolve", recipe]) == 1
+    err = capsys.readouterr().err  # Inspect greets on standard output
+    assert err.startswith("selfevo: ERROR: Unable to initialise OpenAI client")
+    assert "No OPENAI_API_KEY" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RunError("damaged"), OSError("full"), ModuleNotFoundError("t")])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    error: Exception, place: int, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, error)
+    arguments = ["evolve", recipe]
+    arguments.insert(place, "--debug")
+    with pytest.raises(type(error)):
+        main(arguments)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("bug"), ModuleNotFoundError("x", name="x")])
+def test_bugs_are_not_hidden(
+    error: Exception, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(type(error)):
+        main(["evolve", recipe])
+
+
+def test_the_program_exits_with_the_code() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", cli.__name__, "evolve", "nowhere.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 64
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "selfevo: nowhere.yaml: no such recipe; the shipped ones are in recipes/"
+    ]
+
+
+def test_every_error_of_the_project_has_a_documented_code() -> None:
+    documented = cli.__doc__ or ""
+    for kind in (SelfevoError, *SelfevoError.__subclasses__()):
+        assert f"{kind.exit_code} " in documented

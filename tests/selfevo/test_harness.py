@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from selfevo.config import ModelConfig
+from selfevo.errors import RunError
+from selfevo.harness import evaluand, finished_log
+
+from .counting import MAX_SAMPLES, N_SAMPLES, run_counted
+
+ROOT = Path(__file__).parents[2]
+ALL = {f"p{i}" for i in range(N_SAMPLES)}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "calls"
+    monkeypatch.setenv("CALLS", str(path))
+    return path
+
+
+def test_an_eval_is_run_once(calls: Path, tmp_path: Path) -> None:
+    first = run_counted(tmp_path / "logs")
+    again = run_counted(tmp_path / "logs")
+    assert sorted(calls.read_text().split()) == sorted(ALL)  # each once
+    assert first.eval.eval_id == again.eval.eval_id
+    assert {sample.id for sample in again.samples or []} == ALL
+    assert finished_log(tmp_path / "logs").eval.eval_id == first.eval.eval_id
+
+
+@pytest.mark.parametrize(("stop_with", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+def test_a_stopped_eval_is_finished_without_repeating_what_was_done(
+    stop_with: str, code: int, calls: Path, tmp_path: Path
+) -> None:
+    stopped = subprocess.run(
+        [sys.executable, "-m", "tests.selfevo.counting", str(tmp_path / "logs")],
+        env={**os.environ, "STOP_AT": "7", "STOP_WITH": stop_with},
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert stopped.returncode == code, stopped.stderr.decode()
+    before = calls.read_text().split()
+    assert len(before) < N_SAMPLES
+    with pytest.raises(RunError, match="no successful Inspect log"):
+        finished_log(tmp_path / "logs")
+
+    log = run_counted(tmp_path / "logs")
+
+    assert log.status == "success"
+    assert {sample.id for sample in log.samples or []} == ALL
+    counts = Counter(calls.read_text().split())
+    assert set(counts) == ALL
+    repeated = {sample for sample, n in counts.items() if n > 1}
+    assert repeated <= set(before[-MAX_SAMPLES:])  # those at work when it was stopped
+
+
+def test_a_failing_sample_stops_the_step_by_name_and_only_it_is_tried_again(
+    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "p3")
+    with pytest.raises(RunError) as caught:
+        run_counted(tmp_path / "logs")
+    message = str(caught.value)
+    assert message.startswith("counted: sample p3: ValueError")
+    assert "hiccuped" in message
+    assert f"inspect view --log-dir {tmp_path}/logs" in message
+    assert Counter(calls.read_text().split())["p3"] == 2  # one retry
+    with pytest.raises(RunError, match="no successful Inspect log"):
+        finished_log(tmp_path / "logs")
+
+    monkeypatch.delenv("FAIL")
+    done = len(calls.read_text().split())
+    log = run_counted(tmp_path / "logs")
+    assert calls.read_text().split()[done:] == ["p3"]
+    assert {sample.id for sample in log.samples or []} == ALL
+
+
+def test_a_checkpoint_of_vllm_is_an_adapter_of_its_base(tmp_path: Path) -> None:
+    base, adapter = Path("/models/base"), tmp_path / "m0/checkpoint"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text('{"r": 8}')
+    config = ModelConfig(provider="vllm")
+    assert str(evaluand(base, config, base).model) == "vllm//models/base"
+    found = evaluand(adapter, config, base)
+    assert str(found.model) == f"vllm//models/base:{adapter}"
+    assert found.path == adapter

@@ -1,0 +1,184 @@
+"""A run that is killed and started again ends with the same bytes as one that was not."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from selfevo.checkpoint import content_hash
+from selfevo.cli import main
+
+from .toy import start_process, toy_recipe
+
+pytest.importorskip("torch", reason="needs the [train] extra")
+pytest.importorskip("trl", reason="needs the [train] extra")
+
+SAME_BYTES = (
+    "data/*.json*",
+    "m0/checkpoint/adapter_model.safetensors",
+    "m0/checkpoint/training.json",
+    "m0/record.json",
+    "round-*/contexts.jsonl",
+    "round-*/pairs.jsonl",
+    "round-*/pairs-report.json",
+    "round-*/checkpoint/adapter_model.safetensors",
+    "round-*/checkpoint/training.json",
+    "round-*/diagnostics.json",
+    "round-*/record.json",
+    "round-*/decision.json",
+    "champion.json",
+)
+SAMPLES_WRITTEN = 5_000
+"""Bytes of an Inspect log that holds samples: without any it has about 1,200."""
+PATIENCE_S = 240.0
+TRIES = 3
+
+
+class Running(Protocol):
+    """What a test needs of a process."""
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+
+
+class Forked:
+    """The command line in a process forked from one that has imported everything."""
+
+    def __init__(self, recipe: Path, root: Path) -> None:
+        self._process = start_process(run_command_line, recipe, root)
+
+    def is_running(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+class Started:
+    """The command line as a person starts it."""
+
+    def __init__(self, recipe: Path, root: Path) -> None:
+        command = [sys.executable, "-m", "selfevo.cli", "evolve", str(recipe), "--run", str(root)]
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def run_command_line(recipe: Path, root: Path) -> None:
+    sys.exit(main(["--debug", "evolve", str(recipe), "--run", str(root)]))
+
+
+class Phase:
+    """A step of the run, and whether it is at work: some of it is on disk, but not all."""
+
+    def __init__(self, artefact: str, sign: Callable[[Path], bool]) -> None:
+        self.artefact = artefact
+        self._sign = sign
+
+    def is_at_work(self, root: Path) -> bool:
+        return self._sign(root / f"{self.artefact}.partial")
+
+    def is_done(self, root: Path) -> bool:
+        return (root / self.artefact).exists()
+
+
+def training(artefact: str) -> Phase:
+    return Phase(artefact, lambda partial: any(partial.glob("trainer/checkpoint-*/whole")))
+
+
+def evaluating(artefact: str) -> Phase:
+    def has_samples(partial: Path) -> bool:
+        return any(log.stat().st_size > SAMPLES_WRITTEN for log in partial.glob("*.eval"))
+
+    return Phase(artefact, has_samples)
+
+
+ONE_ROUND = (
+    training("m0/checkpoint"),
+    evaluating("m0/evaluation/reply"),
+    evaluating("round-1/synthesis"),
+    training("round-1/checkpoint"),
+    evaluating("round-1/evaluation/reply"),
+)
+TWO_ROUNDS = (
+    *ONE_ROUND,
+    evaluating("m0/evaluation/reflection"),
+    evaluating("round-2/synthesis"),
+    training("round-2/checkpoint"),
+    evaluating("round-2/evaluation/retention"),
+)
+
+
+def write_recipe(path: Path, model: Path, **changes: Any) -> Path:
+    longer = {"sft": {"epochs": 2}, "dpo": {"epochs": 2}, "evaluation": {"dialogues": 6}}
+    path.write_text(json.dumps(toy_recipe(model, **longer, **changes)), encoding="utf-8")
+    return path
+
+
+def kill_during(phase: Phase, start: Callable[[], Running], root: Path, backup: Path) -> None:
+    """Start the run and kill it in this phase; begins again if the phase was over too soon."""
+    for _ in range(TRIES):
+        shutil.rmtree(backup, ignore_errors=True)
+        if root.exists():
+            shutil.copytree(root, backup)
+        process = start()
+        deadline = time.monotonic() + PATIENCE_S
+        while not phase.is_at_work(root) and not phase.is_done(root):
+            assert process.is_running(), f"ended before {phase.artefact}"
+            assert time.monotonic() < deadline, f"no {phase.artefact} in {PATIENCE_S} s"
+            time.sleep(0.003)
+        process.kill()
+        if not phase.is_done(root):
+            return
+        shutil.rmtree(root)
+        if backup.exists():
+            shutil.copytree(backup, root)
+    pytest.fail(f"{phase.artefact} was over too soon {TRIES} times")
+
+
+def assert_same(killed: Path, whole: Path, n_rounds: int) -> None:
+    checkpoints = ["m0", *(f"round-{number}" for number in range(1, n_rounds + 1))]
+    for name in checkpoints:
+        one, other = killed / name / "checkpoint", whole / name / "checkpoint"
+        assert content_hash(one) == content_hash(other), name
+    for pattern in SAME_BYTES:
+        names = sorted(str(path.relative_to(whole)) for path in whole.glob(pattern))
+        assert names, pattern
+        for name in names:
+            assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not list(killed.rglob("*.partial"))
+
+
+def test_a_run_killed_in_every_phase_ends_the_same(finishing_model, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", finishing_model)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    uninterrupted = start_process(run_command_line, recipe, whole)
+    for phase in ONE_ROUND:
+        kill_during(phase, lambda: Forked(recipe, killed), killed, tmp_path / "backup")
+    last = start_process(run_command_line, recipe, killed)
+    last.join()
+    uninterrupted.join()
+    assert (last.exitcode, uninterrupted.exitcode) == (0, 0)
+    assert_same(killed, whole, n_rounds=1)

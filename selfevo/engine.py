@@ -191,7 +191,7 @@ class Engine:
         ]
 
     def _read_once(self, prompts: Sequence[tuple[int, ...]]) -> Any:
-        """The cache of prompts of which some are equal (several choices of one call), each read once.
+        """The cache of prompts of which some are equal (choices of one call), each read once.
 
         None when all differ: then there is nothing to share.
         """

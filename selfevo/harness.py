@@ -3,8 +3,10 @@
 A failed eval stops the step; it never becomes a number.
 """
 
+import io
 import textwrap
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +41,8 @@ def evaluand(path: Path, config: ModelConfig, base: Path) -> Evaluand:
     """The model behind a checkpoint folder, under the recipe's provider."""
     if config.provider == "vllm":
         name = f"vllm/{base}" if path == base else f"vllm/{base}:{path}"
-        return Evaluand(path, get_model(name))
+        # the server that Inspect starts would listen on every interface otherwise
+        return Evaluand(path, get_model(name, host="127.0.0.1"))
     name = f"selfevo/{path}"
     return Evaluand(path, get_model(name, dtype=config.dtype) if config.dtype else get_model(name))
 
@@ -62,7 +65,8 @@ def run_eval(
         KeyboardInterrupt: it was interrupted; the same call finishes it.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    with sample_progress(title, len(task.dataset)):
+    # Inspect greets the first run of a process with the list of hooks: our own progress bar
+    with sample_progress(title, len(task.dataset)), redirect_stdout(io.StringIO()):
         success, logs = eval_set(
             task,
             log_dir=str(log_dir),

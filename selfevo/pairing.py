@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import get_model
+from rich.table import Table
 
 from benchmarks.contexts import Context
 from benchmarks.heldout import read_contexts
@@ -17,6 +18,7 @@ from selfevo.material import Material
 from selfevo.pairs import Candidate, PreferencePair, Provenance, read_pairs, write_pairs
 from selfevo.pairs_report import PairsReport
 from selfevo.principles import Principles, load_principles
+from selfevo.progress import console
 from selfevo.refine import Refinement, refinement_prompt
 from selfevo.run import Run
 from selfevo.seeds import derived_seed
@@ -57,8 +59,12 @@ def build_pairs(
     path = run.once(
         f"{folder}/pairs.jsonl", lambda partial: write_pairs(partial, result.get().pairs)
     )
-    report = run.record(f"{folder}/pairs-report.json", PairsReport, lambda: result.get().report)
+    name = f"{folder}/pairs-report.json"
+    is_new = not run.has(name)
+    report = run.record(name, PairsReport, lambda: result.get().report)
     n_unscored = sum(not _refinement(sample) for sample in log.samples or [])
+    if is_new:
+        console.print(_table(f"M{number}: pairs", report, n_unscored))
     return Pairs(path, report, n_unscored)
 
 
@@ -172,6 +178,18 @@ def _pair(
         reflection=refinement.reflection.text() if refinement.reflection else "",
         gain_bits=refinement.gain_bits,
     )
+
+
+def _table(title: str, report: PairsReport, n_unscored: int) -> Table:
+    """The yield of a round, as printed."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    table.add_column(min_width=20)
+    table.add_column(justify="right")
+    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+    table.add_row("contexts unscored", str(n_unscored), "")
+    for row in report.rows():
+        table.add_row(row.what, row.value, row.note)
+    return table
 
 
 def _refinement(sample: EvalSample) -> Refinement | None:

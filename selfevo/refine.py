@@ -1,11 +1,13 @@
 """Refinement: the model improves its own draft for the person it has reflected on.
 
-`refine_by_generation` shows a capable model the draft, the reflection and the principles, and validates its JSON answer
-(one repair, then `RefinementFailed`). `refine_by_selection` is for small models: several replies are drawn with the
-reflection in the system message, and the one that the reflection explains best is kept.
+`refine_by_generation` shows a capable model the draft, the reflection and the principles, and
+validates its JSON answer (one repair, then `RefinementFailed`). `refine_by_selection` is for small
+models: several replies are drawn with the reflection in the system message, and the one that the
+reflection explains best is kept.
 
-How well a reflection R explains a reply: `log2 p(reply | R) - mean_j log2 p(reply | R_j)`, with R_j the same about other
-people, counted on words that were not copied from the dialogue (copying would win otherwise).
+How well a reflection R explains a reply: `log2 p(reply | R) - mean_j log2 p(reply | R_j)`, with R_j
+the same about other people, counted on words that were not copied from the dialogue (copying would
+win otherwise).
 """
 
 import json
@@ -71,7 +73,7 @@ class Refinement(BaseModel):
     """None when the ablation refines without one."""
     refined: Reply
     gain_bits: float | None
-    """Bits by which the reflection explains the refinement better than the draft; None where nobody measured."""
+    """Bits by which the reflection explains the refinement better than the draft, if measured."""
     candidates: tuple[ScoredReply, ...] = ()
 
 
@@ -117,7 +119,7 @@ async def refine_by_generation(
 
 
 def refinement_prompt(principles: str, about: str, draft: str) -> str:
-    """The system message of a refinement; each placeholder is filled once, so no text can pull in another."""
+    """The system message of a refinement; placeholders are filled once, no text pulls in more."""
     template = resources.files("selfevo").joinpath("prompts", "refine.md").read_text("utf-8")
     values = {"{principles}": principles, "{reflection}": about, "{draft}": draft}
     parts = [template]
@@ -154,7 +156,7 @@ async def refine_by_selection(
     language: Language,
     seed: int,
 ) -> tuple[ScoredReply, tuple[ScoredReply, ...]]:
-    """Draw candidates with the reflection in view; returns the scored draft and the candidates, best first.
+    """Draw candidates with the reflection in view; the scored draft and the candidates, best first.
 
     Args:
         model: Writes the candidates.

@@ -10,11 +10,11 @@ from selfevo.evolve import Outcome
 from selfevo.progress import duration
 
 SHOWN = {
-    "specificity": ("specificity (bits)", "{:.1f}"),
+    "specificity": ("bits", "{:.1f}"),
     "unhelpful": ("unhelpful", "{:.0%}"),
     "copy_rate": ("copied", "{:.1%}"),
     "length": ("words", "{:.1f}"),
-    "emotion_accuracy": ("emotion seen", "{:.0%}"),
+    "emotion_accuracy": ("emotion", "{:.0%}"),
 }
 
 
@@ -39,7 +39,10 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def _checkpoints(outcome: Outcome) -> Table:
-    table = Table(title=f"{outcome.run.config.name}: held-out people, mean of each checkpoint")
+    table = Table(
+        title=f"{outcome.run.config.name}: means over held-out people",
+        caption="bits: specificity; copied: share of 4-grams; emotion: labels recognised",
+    )
     for name in ("checkpoint", "pairs", *(title for title, _ in SHOWN.values()), "decision"):
         table.add_column(name, justify="left" if name in ("checkpoint", "decision") else "right")
     table.add_row("M0", "", *_cells(outcome.m0.record), "start")

@@ -1,8 +1,9 @@
 """Synthesis of preference candidates as an Inspect task: draft -> reflect -> refine.
 
-Every candidate is a sample of the log, with each model call in its transcript (`inspect view`). Other models may reflect or
-refine (roles `reflector`, `refiner`); without such a role the model under training does it itself, as in the paper. A
-stage that fails makes the sample unscored, with the reason; it never makes a pair.
+Every candidate is a sample of the log, with each model call in its transcript (`inspect view`).
+Other models may reflect or refine (roles `reflector`, `refiner`); without such a role the model
+under training does it itself, as in the paper. A stage that fails makes the sample unscored, with
+the reason; it never makes a pair.
 """
 
 from collections.abc import Sequence

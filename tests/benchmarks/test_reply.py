@@ -17,11 +17,11 @@ PEOPLE = [
     make_context("dot", "I cannot sleep.", "It is the third week."),
     make_context("eve", "He sold our house.", "I was not asked."),
 ]
-LONGER = "So you had to look for Rex with nobody there and"
+CUT_OFF = "You worked hard for it and I."  # reads as if it ended
 REPLIES = {
     "Rex": output("You love Rex dearly.", "stop"),
     "boss": output("", "stop"),
-    "exam": output(LONGER, "max_tokens"),
+    "exam": output(CUT_OFF, "max_tokens"),
     "sleep": output("It is the third week. How do you cope?", "stop"),
     "house": output("I'm so sorry to hear that.", "stop"),
 }
@@ -82,7 +82,7 @@ def test_an_empty_reply_says_nothing_and_is_unhelpful(log: EvalLog) -> None:
 def test_a_reply_that_was_cut_off_is_unfinished(log: EvalLog) -> None:
     cai = values(log, "cai")
     assert cai["unfinished"] == cai["unhelpful"] == 1
-    assert cai["length"] == 11
+    assert cai["length"] == 7
 
 
 def test_copied_words_win_no_new_bits(log: EvalLog) -> None:

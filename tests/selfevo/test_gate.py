@@ -134,6 +134,10 @@ def test_a_guard_looks_in_its_own_direction(worse: str, verdict: str) -> None:
         ([4.0, -2.0] * 4, "no gain shown", 58),
         # mean 0, sd 3.207, a gain of 1 is as far: the same number
         ([3.0, -3.0] * 4, "no gain shown", 58),
+        # mean 2, sd 6.414: twice as far, twice as noisy
+        ([8.0, -4.0] * 4, "no gain shown", 58),
+        # mean 0.25, sd 3.207, nearer to 0 than to 1: 6.1826 * 3.207^2 / 0.75^2 = 113.1, so 116
+        ([3.25, -2.75] * 4, "no gain shown", 108),
         # mean 0.8, sd 0.535, 0.2 below delta_min: 6.1826 * 0.535^2 / 0.2^2 = 44.2, so 47
         ([0.3, 1.3] * 4, "a gain, but less than 1", 39),
     ],

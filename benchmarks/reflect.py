@@ -111,8 +111,7 @@ async def reflect_by_labels(
     model: SupportsLoglikelihood, seeker_words: Sequence[str]
 ) -> Reflection:
     """Rank closed labels by calibrated log-likelihood; quote the situation from the person."""
-    telling = [words for words in seeker_words if len(_WORD.findall(words)) >= MIN_TOLD_WORDS]
-    told = telling or list(seeker_words)
+    told = _telling(seeker_words)
     personality, emotion, need = await collect(
         _best_label(model, told, QUESTIONS["personality"], PERSONALITIES),
         _best_label(model, told, QUESTIONS["emotion"], EMOTIONS),
@@ -125,6 +124,11 @@ async def reflect_by_labels(
         need=need,
         situation=Inference(value=situation, evidence=situation),
     )
+
+
+async def recognise_emotion(model: SupportsLoglikelihood, seeker_words: Sequence[str]) -> Inference:
+    """Only the emotion, by labels: what human dialogues are labelled with."""
+    return await _best_label(model, _telling(seeker_words), QUESTIONS["emotion"], EMOTIONS)
 
 
 async def reflect_by_generation(
@@ -180,6 +184,12 @@ def extract_situation(seeker_words: Sequence[str]) -> str:
     if len(words) <= MAX_SITUATION_WORDS:
         return longest
     return " ".join(longest[: words[MAX_SITUATION_WORDS - 1].end()].split())
+
+
+def _telling(seeker_words: Sequence[str]) -> list[str]:
+    """The turns that say something; all of them when none does."""
+    telling = [words for words in seeker_words if len(_WORD.findall(words)) >= MIN_TOLD_WORDS]
+    return telling or list(seeker_words)
 
 
 async def label_scores(

@@ -32,10 +32,10 @@ from benchmarks.errors import DataError
 from benchmarks.heldout import heldout_contexts, sample_metadata
 from benchmarks.reflect import (
     EMOTIONS,
-    Reflection,
+    Inference,
     ReflectionFailed,
+    recognise_emotion,
     reflect_by_generation,
-    reflect_by_labels,
 )
 from judges.specificity import require_loglikelihood
 
@@ -90,17 +90,18 @@ def reflection(
 
 @solver
 def reflect(strategy: Literal["label", "generate"]) -> Solver:
-    """Store the model's reflection, or why there is none."""
+    """Store the emotion that the model sees, or why it sees none."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         words = [m.text for m in state.messages if m.role == "user"]
         try:
             if strategy == "label":
-                found = await reflect_by_labels(require_loglikelihood(get_model()), words)
+                found = await recognise_emotion(require_loglikelihood(get_model()), words)
             else:
                 config = GenerateConfig(temperature=0, max_tokens=400)
-                found = await reflect_by_generation(get_model(), state.messages, "", config)
-            state.store.set("reflection", found.model_dump())
+                whole = await reflect_by_generation(get_model(), state.messages, "", config)
+                found = whole.emotion
+            state.store.set("emotion", found.model_dump())
         except ReflectionFailed as failure:
             state.store.set("failure", str(failure))
         return state
@@ -134,12 +135,12 @@ def emotion_recognised() -> Scorer:
     """1 when the inferred emotion is the dialogue's label, else 0; no reflection, no score."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        stored = state.store.get("reflection")
+        stored = state.store.get("emotion")
         if stored is None:
             return Score.unscored(reason=str(state.store.get("failure")))
-        found = Reflection.model_validate(stored)
-        hit = found.emotion.value.strip().lower() == target.text
-        return Score(value=float(hit), answer=found.emotion.value, explanation=found.text())
+        found = Inference.model_validate(stored)
+        hit = found.value.strip().lower() == target.text
+        return Score(value=float(hit), answer=found.value, explanation=found.evidence)
 
     return score
 

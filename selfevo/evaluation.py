@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.model import get_model
+from inspect_ai.model import Model, get_model
 
 from benchmarks import reflect, reflection, reply, retention
 from benchmarks.dialogues import Language
@@ -20,6 +20,8 @@ from selfevo.harness import Evaluand, finished_log, run_eval
 from selfevo.run import Run
 
 DECIMALS = 4
+LOCAL = "selfevo/"
+"""Prefix of the local provider's models."""
 
 
 class HeldOut(NamedTuple):
@@ -37,7 +39,7 @@ def evaluate(run: Run, name: str, checkpoint: Evaluand, heldout: HeldOut) -> Run
     folder = f"{name}/evaluation"
     config = run.config
     title = f"{name}: evaluate"
-    reference = get_model(config.evaluation.reference)
+    reference = _reference(config)
     reply_task = reply.reply(
         contexts=str(heldout.contexts),
         seed=config.seed,
@@ -169,19 +171,27 @@ def _means(by_unit: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {unit: round(sum(v) / len(v), DECIMALS) for unit, v in sorted(by_unit.items())}
 
 
+def _reference(config: RunConfig) -> Model:
+    """The frozen model behind the bits; a local one computes in the recipe's precision."""
+    name, dtype = config.evaluation.reference, config.model.dtype
+    is_local = name.startswith(LOCAL)
+    return get_model(name, dtype=dtype) if is_local and dtype else get_model(name)
+
+
 def _has_emotions(heldout: HeldOut) -> bool:
     """Whether there is anything to compare an inferred emotion with: not every source labels."""
     return any(context.emotion in reflect.EMOTIONS for context in read_contexts(heldout.people))
 
 
 def _suite(config: RunConfig, heldout: HeldOut) -> str:
-    name = config.evaluation.reference.removeprefix("selfevo/")
-    local = config.evaluation.reference.startswith("selfevo/")
+    name = config.evaluation.reference
+    is_local = name.startswith(LOCAL)
     return suite_hash(
         {
             "versions": [reply.VERSION, reflection.VERSION, retention.VERSION],
             "heldout": heldout.hash,
-            "reference": content_hash(resolve(name)) if local else name,
+            "reference": content_hash(resolve(name.removeprefix(LOCAL))) if is_local else name,
+            "dtype": config.model.dtype,
             "evaluation": config.evaluation.model_dump(
                 mode="json", exclude={"max_samples", "reference"}
             ),

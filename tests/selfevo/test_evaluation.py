@@ -172,6 +172,7 @@ def held_out(**changes):
         {"evaluation": {"max_tokens": 40}},
         {"evaluation": {"contrast": 1}},
         {"synthesis": {"reflection": "generate"}},
+        {"model": {"dtype": "bfloat16"}},
     ],
 )
 def test_what_is_measured_differently_is_another_suite(finishing_model, changes):

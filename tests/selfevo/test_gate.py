@@ -59,7 +59,7 @@ def promotions(
 
 
 # Monte Carlo bounds: alpha 0.05 plus three standard errors of so many runs
-N_RUNS = 2000
+N_RUNS = 1000
 ALPHA_UP_TO = 0.05 + 3 * (0.05 * 0.95 / N_RUNS) ** 0.5
 
 

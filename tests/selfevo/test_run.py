@@ -224,7 +224,7 @@ def test_titled_steps_are_timed(run: Run) -> None:
     run.once("c", lambda partial: partial.touch(), title="second step")
     times = run.times()
     assert [time.step for time in times] == ["first step", "second step"]
-    assert all(0 <= time.seconds < 5 for time in times)
+    assert all(0 <= time.seconds < 60 for time in times)
 
 
 def test_a_damaged_time_is_named_with_its_line(run: Run) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model, get_model
 
@@ -34,45 +35,29 @@ class HeldOut(NamedTuple):
     hash: str
 
 
-def evaluate(run: Run, name: str, checkpoint: Evaluand, heldout: HeldOut) -> RunRecord:
+def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: HeldOut) -> RunRecord:
     """The record of checkpoint `name`; evals and record are artefacts of the run, made once."""
-    folder = f"{name}/evaluation"
     config = run.config
-    title = f"{name}: evaluate"
     reference = _reference(config)
-    reply_task = reply.reply(
-        contexts=str(heldout.contexts),
-        seed=config.seed,
-        contrast=config.evaluation.contrast,
-        max_tokens=config.evaluation.max_tokens,
-        task_prompt=config.data.task_prompt,
-    )
-    tasks = {"reply": reply_task}
-    if config.synthesis.reflect and _has_emotions(heldout):
-        tasks["reflection"] = reflection.reflection(
-            contexts=str(heldout.people), strategy=config.synthesis.reflection
-        )
-    if heldout.instructions is not None:
-        tasks["retention"] = retention.retention(
-            path=str(heldout.instructions), language=config.data.language
-        )
-    logs = {}
-    for kind, task in tasks.items():
-        path = run.once(
-            f"{folder}/{kind}",
-            lambda partial, task=task, kind=kind: run_eval(  # type: ignore[misc]
+
+    def finish(kind: str, task: Task) -> Path:
+        title = f"{name}: evaluate ({kind})"
+        return run.once(
+            f"{folder}/evaluation/{kind}",
+            lambda partial: run_eval(
                 task,
                 checkpoint.model,
                 partial,
-                title=f"{title} {kind}",
-                roles={"reference": reference} if kind == "reply" else None,
+                title=title,
+                roles={"reference": reference},
                 max_samples=config.evaluation.max_samples,
             ),
-            title=f"{title} ({kind})",
+            title=title,
         )
-        logs[kind] = path
+
+    logs = {kind: finish(kind, task) for kind, task in _tasks(config, heldout).items()}
     return run.record(
-        f"{name}/record.json",
+        f"{folder}/record.json",
         RunRecord,
         lambda: build_record(
             {kind: finished_log(path) for kind, path in logs.items()},
@@ -82,6 +67,27 @@ def evaluate(run: Run, name: str, checkpoint: Evaluand, heldout: HeldOut) -> Run
             folders=[str(path.relative_to(run.root)) for path in logs.values()],
         ),
     )
+
+
+def _tasks(config: RunConfig, heldout: HeldOut) -> dict[str, Task]:
+    tasks = {
+        "reply": reply.reply(
+            contexts=str(heldout.contexts),
+            seed=config.seed,
+            contrast=config.evaluation.contrast,
+            max_tokens=config.evaluation.max_tokens,
+            task_prompt=config.data.task_prompt,
+        )
+    }
+    if config.synthesis.reflect and _has_emotions(heldout):
+        tasks["reflection"] = reflection.reflection(
+            contexts=str(heldout.people), strategy=config.synthesis.reflection
+        )
+    if heldout.instructions is not None:
+        tasks["retention"] = retention.retention(
+            path=str(heldout.instructions), language=config.data.language
+        )
+    return tasks
 
 
 def build_record(

@@ -157,4 +157,4 @@ def crown(run: Run, champion: Checkpoint, *, after: int) -> None:
 
 def _measured(run: Run, folder: str, name: str, path: Path, material: Material) -> Checkpoint:
     model = evaluand(path, run.config.model, material.base)
-    return Checkpoint(name, model, evaluate(run, folder, model, material.heldout))
+    return Checkpoint(name, model, evaluate(run, folder, name, model, material.heldout))

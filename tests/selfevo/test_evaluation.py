@@ -214,7 +214,7 @@ def measured(finishing_model, m0, tmp_path):
         run = Run(tmp_path / "run", config)
         try:
             model = evaluand(m0, config.model, finishing_model)
-            return run, evaluate(run, "m0", model, HeldOut(file, file, None, "people"))
+            return run, evaluate(run, "m0", "M0", model, HeldOut(file, file, None, "people"))
         finally:
             run.close()
 

@@ -183,9 +183,9 @@ def _pair(
 def _table(title: str, report: PairsReport, n_unscored: int) -> Table:
     """The yield of a round, as printed."""
     table = Table(title=title, title_justify="left", box=None, show_header=False)
-    table.add_column(min_width=20)
-    table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+    table.add_column(min_width=20, no_wrap=True)
+    table.add_column(min_width=5, no_wrap=True, justify="right")
+    table.add_column(max_width=48, no_wrap=True, overflow="ellipsis")
     table.add_row("contexts unscored", str(n_unscored), "")
     for row in report.rows():
         table.add_row(row.what, row.value, row.note)

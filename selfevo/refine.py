@@ -10,7 +10,6 @@ the same about other people, counted on words that were not copied from the dial
 win otherwise).
 """
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 
@@ -84,7 +83,7 @@ class RefinementFailed(ValueError):
 class _Response(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    response: str = Field(min_length=1)
+    response: str = Field(min_length=1, pattern=r"\S")
 
 
 async def refine_by_generation(
@@ -139,8 +138,8 @@ def parse_response(text: str) -> str:
     if start < 0 or end < start:
         raise RefinementFailed("the refinement is not a JSON object")
     try:
-        return _Response.model_validate(json.loads(text[start : end + 1])).response.strip()
-    except (json.JSONDecodeError, ValidationError):
+        return _Response.model_validate_json(text[start : end + 1]).response.strip()
+    except ValidationError:
         raise RefinementFailed('the refinement is not {"response": "..."}') from None
 
 

@@ -3,10 +3,8 @@
 A failed eval stops the step; it never becomes a number.
 """
 
-import io
 import textwrap
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,8 +63,7 @@ def run_eval(
         KeyboardInterrupt: it was interrupted; the same call finishes it.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    # Inspect greets the first run of a process with the list of hooks: our own progress bar
-    with sample_progress(title, len(task.dataset)), redirect_stdout(io.StringIO()):
+    with sample_progress(title, len(task.dataset)):
         success, logs = eval_set(
             task,
             log_dir=str(log_dir),

@@ -4,6 +4,7 @@ Inspect and the trainers bring bars of their own that do not agree; theirs are o
 here.
 """
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,7 @@ _listeners: list[Advance] = []
 @contextmanager
 def sample_progress(title: str, total: int) -> Iterator[None]:
     """A bar that advances with every finished sample of the Inspect evals run inside."""
+    _register_hook()
     with progress(title, total) as advance:
         _listeners.append(advance)
         try:
@@ -77,15 +79,17 @@ def sample_progress(title: str, total: int) -> Iterator[None]:
             _listeners.remove(advance)
 
 
-@hooks("selfevo_progress", "Advances the progress bar of selfevo's own runs.")
-class SampleProgress(Hooks):
-    """Passes the end of each sample on to the open bars."""
+@functools.cache
+def _register_hook() -> None:
+    """Hear of finished samples; when first needed, for Inspect announces hooks at its start."""
 
-    def enabled(self) -> bool:
-        """Only inside `sample_progress`."""
-        return bool(_listeners)
+    @hooks("selfevo_progress", "Advances the progress bar of selfevo's own runs.")
+    class SampleProgress(Hooks):
+        """Passes the end of each sample on to the open bars."""
 
-    async def on_sample_end(self, data: SampleEnd) -> None:
-        """One sample is done."""
-        for advance in _listeners:
-            advance(1)
+        def enabled(self) -> bool:
+            return bool(_listeners)
+
+        async def on_sample_end(self, data: SampleEnd) -> None:
+            for advance in _listeners:
+                advance(1)

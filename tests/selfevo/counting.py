@@ -56,6 +56,8 @@ def always_one() -> Scorer:
 
 
 if __name__ == "__main__":
+    # a shell's background job starts with SIGINT ignored, and so would this child of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run_counted(Path(sys.argv[1]))
     except KeyboardInterrupt:

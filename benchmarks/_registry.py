@@ -3,6 +3,7 @@
 from benchmarks.reflection import emotion_recognised, reflection
 from benchmarks.reply import automatic, reply
 from benchmarks.retention import answer_likelihood, retention
+from benchmarks.support import support, user_outcome
 
 __all__ = [
     "answer_likelihood",
@@ -11,4 +12,6 @@ __all__ = [
     "reflection",
     "reply",
     "retention",
+    "support",
+    "user_outcome",
 ]

@@ -57,7 +57,8 @@ class Context(BaseModel):
     messages: tuple[Message, ...]
     """Begins and ends with a user message; roles alternate."""
 
-    human_reply: str
+    human_reply: str | None
+    """None in a conversation with a simulated user: no human answered."""
     human_strategies: tuple[Strategy, ...]
 
     def chat_messages(self) -> "list[ChatMessage]":

@@ -153,7 +153,7 @@ def _sample(context: Context, others: Sequence[Context]) -> Sample:
     return Sample(
         id=context.id,
         input=context.chat_messages(),
-        target=context.human_reply,
+        target=context.human_reply or "",
         metadata={**sample_metadata(context), "contrast": contrast},
     )
 

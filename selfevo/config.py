@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from benchmarks.dialogues import Language
 from selfevo.errors import UsageError
 from selfevo.filters import FilterConfig
+
+USER_MEASURES = ("relief", "trust", "satisfied", "gave_up")
+"""What an evaluation takes from the conversations with simulated users."""
 
 Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(1)]
@@ -127,6 +130,9 @@ class SynthesisConfig(Section):
     """Inspect model that refines; None: the model itself."""
     max_samples: Count = 32
     """Contexts worked on at the same time."""
+    from_users: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of a round's contexts that come from the champion's own conversations with training
+    users instead of from dialogues."""
 
 
 class DpoSettings(Section):
@@ -173,6 +179,33 @@ class EvaluationConfig(Section):
     max_samples: Count = 32
 
 
+class UsersConfig(Section):
+    """The simulated people who talk with every checkpoint."""
+
+    kind: Literal["scripted", "model"] = "scripted"
+    """`scripted` needs no model; `model`: a model plays the person."""
+    file: Path | None = None
+    """Personas or published cards; None: the shipped people."""
+    people: Count = 24
+    """How many of the gate split talk with each checkpoint."""
+    turns: Count = 6
+    """Replies a conversation has at most."""
+    min_turns: Count = 3
+    """Replies before which nobody leaves."""
+    model: str | None = None
+    """Inspect model that plays the person (kind `model`); never the model under test by default."""
+    appraisal: Literal["model", "rules"] = "model"
+    """Who decides how a reply moves a person played by a model."""
+
+    @model_validator(mode="after")
+    def _has_a_player(self) -> "UsersConfig":
+        if self.kind == "model" and self.model is None:
+            raise ValueError("kind 'model' needs users.model: the Inspect model that plays people")
+        if self.kind == "scripted" and self.model is not None:
+            raise ValueError("users.model is only for kind 'model'; set users.kind=model")
+        return self
+
+
 class Guard(Section):
     """A measure that may not get worse by `margin` or more."""
 
@@ -202,6 +235,7 @@ class GateConfig(Section):
         Guard(metric="length", margin=8.0, worse="down"),
         Guard(metric="sameness", margin=0.10),
         Guard(metric="retention", margin=0.15, worse="down"),
+        Guard(metric="relief", margin=0.3, worse="down"),
     )
 
 
@@ -220,7 +254,25 @@ class RunConfig(Section):
     filters: FilterConfig = FilterConfig()
     dpo: DpoSettings = DpoSettings()
     evaluation: EvaluationConfig = EvaluationConfig()
+    users: UsersConfig | None = UsersConfig()
+    """None: nobody talks with the checkpoints; only the held-out contexts measure them."""
     gate: GateConfig = GateConfig()
+
+    @property
+    def from_users(self) -> int:
+        """Contexts a round that come from conversations."""
+        return int(self.synthesis.contexts * self.synthesis.from_users)
+
+    @model_validator(mode="after")
+    def _conversations_fit(self) -> "RunConfig":
+        if self.synthesis.from_users and self.users is None:
+            raise ValueError("synthesis.from_users needs users; leave 'users' out or set it")
+        if self.synthesis.from_users and self.synthesis.chosen == "human":
+            raise ValueError(
+                "synthesis.chosen 'human' needs a human reply, which conversations with simulated "
+                "users do not have; set synthesis.from_users=0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _gate_is_measured(self) -> "RunConfig":
@@ -243,6 +295,7 @@ def measured_metrics(config: RunConfig) -> list[str]:
         "sameness",
         *(["emotion_accuracy"] if config.synthesis.reflect else []),
         *(["retention"] if config.evaluation.retention else []),
+        *(USER_MEASURES if config.users else []),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on the held-out people: three Inspect tasks, one `RunRecord`."""
+"""Evaluation of a checkpoint on the held-out people: four Inspect tasks, one `RunRecord`."""
 
 import math
 from collections import defaultdict
@@ -10,15 +10,16 @@ from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model, get_model
 
-from benchmarks import reflect, reflection, reply, retention
+from benchmarks import reflect, reflection, reply, retention, support
 from benchmarks.dialogues import Language
 from benchmarks.heldout import read_contexts
 from judges.automatic import copy_rate, distinct_n
 from results.records import Measure, RunRecord, suite_hash
 from selfevo.checkpoint import content_hash, resolve
-from selfevo.config import RunConfig
+from selfevo.config import USER_MEASURES, RunConfig
 from selfevo.harness import Evaluand, finished_log, run_eval
 from selfevo.run import Run
+from selfevo.users import suite_of, talk_task, user_roles
 
 DECIMALS = 4
 LOCAL = "selfevo/"
@@ -32,6 +33,8 @@ class HeldOut(NamedTuple):
     people: Path
     """One context a person, for the reflection."""
     instructions: Path | None
+    users: Path | None
+    """The simulated users of the gate split."""
     hash: str
 
 
@@ -39,6 +42,7 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
     """The record of checkpoint `name`; evals and record are artefacts of the run, made once."""
     config = run.config
     reference = _reference(config)
+    players = user_roles(config.users) if config.users else {}
 
     def finish(kind: str, task: Task) -> Path:
         title = f"{name}: evaluate ({kind})"
@@ -49,7 +53,7 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
                 checkpoint.model,
                 partial,
                 title=title,
-                roles={"reference": reference},
+                roles={"reference": reference, **players},
                 max_samples=config.evaluation.max_samples,
             ),
             title=title,
@@ -87,6 +91,8 @@ def _tasks(config: RunConfig, heldout: HeldOut) -> dict[str, Task]:
         tasks["retention"] = retention.retention(
             path=str(heldout.instructions), language=config.data.language
         )
+    if heldout.users is not None:
+        tasks["support"] = talk_task(config, heldout.users, "gate", seed=config.seed)
     return tasks
 
 
@@ -112,6 +118,10 @@ def build_record(
         measures["retention"] = _measure(
             logs["retention"].samples or [], "answer_likelihood", None, unit="sample"
         )
+    if "support" in logs:
+        talks = logs["support"].samples or []
+        for metric in USER_MEASURES:
+            measures[metric] = _measure(talks, "user_outcome", metric, unit="sample")
     return RunRecord(
         suite=suite,
         checkpoint=checkpoint,
@@ -194,7 +204,8 @@ def _suite(config: RunConfig, heldout: HeldOut) -> str:
     is_local = name.startswith(LOCAL)
     return suite_hash(
         {
-            "versions": [reply.VERSION, reflection.VERSION, retention.VERSION],
+            "versions": [reply.VERSION, reflection.VERSION, retention.VERSION, support.VERSION],
+            "users": suite_of(heldout.users, config),
             "heldout": heldout.hash,
             "reference": content_hash(resolve(name.removeprefix(LOCAL))) if is_local else name,
             "dtype": config.model.dtype,

@@ -32,6 +32,7 @@ from selfevo.principles import load_principles
 from selfevo.progress import console
 from selfevo.run import Run, RunInfo, describe_run
 from selfevo.seeds import derived_seed
+from selfevo.users import store_people
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -97,6 +98,7 @@ class _Source:
 def _round_contexts(run: Run, number: int, source: _Source) -> Path:
     """The file of a round's contexts: from the training split, none of an earlier round."""
     config = run.config.synthesis
+    wanted = config.contexts - run.config.from_users
 
     def draw(partial: Path) -> None:
         used = {
@@ -106,16 +108,16 @@ def _round_contexts(run: Run, number: int, source: _Source) -> Path:
         }
         drawn = sample_contexts(
             source.splits.train,
-            n=config.contexts + len(used),
+            n=wanted + len(used),
             per_dialogue=config.per_dialogue * number,
             seed=derived_seed(run.config.seed, "contexts"),
             min_seeker_turns=config.min_seeker_turns,
             max_messages=run.config.data.max_messages,
         )
-        fresh = [context for context in drawn if context.id not in used][: config.contexts]
-        if len(fresh) < config.contexts:
+        fresh = [context for context in drawn if context.id not in used][:wanted]
+        if len(fresh) < wanted:
             raise UsageError(
-                f"synthesis.contexts: round {number} asks for {config.contexts} contexts, the "
+                f"synthesis.contexts: round {number} asks for {wanted} contexts, the "
                 f"training split has {len(fresh)} unused ones; lower it or raise "
                 "synthesis.per_dialogue"
             )
@@ -204,7 +206,7 @@ def _hold_out(run: Run, source: _Source) -> HeldOut:
         )
         files.append(kept)
     digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
-    return HeldOut(contexts, people, kept, digest)
+    return HeldOut(contexts, people, kept, store_people(run, "gate"), digest)
 
 
 def _heldout(config: RunConfig, source: _Source) -> list[Context]:

@@ -23,6 +23,7 @@ from selfevo.refine import Refinement, refinement_prompt
 from selfevo.run import Run
 from selfevo.seeds import derived_seed
 from selfevo.synthesis import synthesis
+from selfevo.users import with_conversations
 
 
 class Pairs(NamedTuple):
@@ -48,7 +49,7 @@ def build_pairs(
 ) -> Pairs:
     """Synthesise, filter and store the pairs of round `number`."""
     folder = f"round-{number}"
-    contexts = material.contexts[number - 1]
+    contexts = with_conversations(run, number, champion, material.contexts[number - 1])
     log_dir = run.once(
         f"{folder}/synthesis",
         lambda partial: synthesize(run.config, number, champion, initial, contexts, partial),

@@ -76,6 +76,7 @@ def toy_recipe(base: Path, /, **changes: Mapping[str, Any] | int) -> dict[str, A
             "max_samples": 2,
             "reference": f"selfevo/{base}",
         },
+        "users": {"people": 2, "turns": 2, "min_turns": 2},
         "gate": {"delta_min": 0, "guards": []},
     }
     for key, value in changes.items():

@@ -1,0 +1,335 @@
+"""Simulated people: who they are, what they feel, what they need and do not say at once.
+
+`load_personas()` gives the shipped ones, or those of a file: our own JSON Lines, or cards that
+others published (`cards.py`). Unknown is None: a card from elsewhere has no more than it has. A
+scripted user needs the person's own `lines`; a model plays any card.
+
+Splits: SHA-256 of the id decides between `train`, `gate` and `final`; near-duplicates follow the
+one that stands first in the file, so adding people never moves one that was there.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.dialogues import LANGUAGES, SPLIT_NAMES, Language, SplitName
+from benchmarks.errors import DataError
+from benchmarks.jsonl import Row, read_rows
+from judges.acts import Act
+from judges.words import ngrams, word_texts
+
+Emotion = Literal[
+    "anger",
+    "anxiety",
+    "depression",
+    "disgust",
+    "fear",
+    "guilt",
+    "jealousy",
+    "nervousness",
+    "sadness",
+    "shame",
+]
+"""ESConv's emotion labels that stand at more than one dialogue."""
+
+Problem = Literal[
+    "job crisis",
+    "academic pressure",
+    "breakup with partner",
+    "problems with friends",
+    "ongoing depression",
+    "conflict with parents",
+    "issues with children",
+    "money worries",
+    "health worry",
+    "grief",
+    "loneliness",
+    "sleep problems",
+]
+Need = Literal["listen", "validate", "understand", "advise", "encourage", "distract"]
+Style = Literal["terse", "talkative", "blunt", "polite", "ironic", "matter-of-fact"]
+Pole = Literal["low", "high"]
+AgeGroup = Literal["18-29", "30-44", "45-59", "60+"]
+Topic = Literal["event", "feeling", "people", "history", "meaning", "wish"]
+"""What a fact is about: what happened, what it does inside, somebody else, since when and what was
+before, what it says about the person, what they would want."""
+
+Text = Annotated[str, Field(min_length=1, max_length=4000)]
+Story = Annotated[str, Field(min_length=1, max_length=20_000)]
+"""Cards from elsewhere tell a life in one field."""
+
+AGE_GROUPS: Final[Mapping[AgeGroup, range]] = {
+    "18-29": range(18, 30),
+    "30-44": range(30, 45),
+    "45-59": range(45, 60),
+    "60+": range(60, 130),
+}
+SHARES: Final[Mapping[SplitName, float]] = {"train": 0.4, "gate": 0.4, "final": 0.2}
+NEAR_DUPLICATE: Final = 0.3
+"""Jaccard similarity of two people's word trigrams from which they are the same story (ours: the
+shipped people are below 0.02, one with a changed name and one changed fact is above 0.5)."""
+
+
+class Part(BaseModel):
+    """A part of a persona: frozen, strict about its keys, without blanks around its texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class BigFive(Part):
+    """Poles of the Big Five; None where a card does not say."""
+
+    openness: Pole | None
+    conscientiousness: Pole | None
+    extraversion: Pole | None
+    agreeableness: Pole | None
+    neuroticism: Pole | None
+
+
+class Preference(Part):
+    """One kind of supporter act that this person likes, or cannot stand."""
+
+    act: Act
+    text: Text
+    """What of this kind, in words."""
+
+
+class Fact(Part):
+    """One thing the person tells, in their own words."""
+
+    topic: Topic | None
+    text: Text
+    is_risk: bool = False
+    """Whether it tells of thoughts of dying, veiled or plainly (crisis personas)."""
+
+
+class Lines(Part):
+    """What a scripted user says besides the facts; at any point of any conversation."""
+
+    helped: tuple[Text, ...] = Field(min_length=1)
+    unmoved: tuple[Text, ...] = Field(min_length=1)
+    """After a generic or empty reply."""
+    pushback: tuple[Text, ...] = Field(min_length=1)
+    """After what this person cannot stand."""
+    hurt: tuple[Text, ...] = Field(min_length=1)
+    """After a cold or hostile reply."""
+    more: tuple[Text, ...] = Field(min_length=1)
+    """Further details, when asked on."""
+    hints: tuple[Text, ...] = Field(min_length=1)
+    """Hint at the hidden need without naming it."""
+    satisfied: tuple[Text, ...] = Field(min_length=1)
+    gave_up: tuple[Text, ...] = Field(min_length=1)
+    bad_news: tuple[Text, ...] = ()
+    """What a disturbance brings."""
+    relieved: tuple[Text, ...] = ()
+    """After a supporter took the risk seriously and pointed to help (crisis personas)."""
+
+
+class Persona(Part):
+    """A simulated user's card: private, never shown to the model under test."""
+
+    schema_version: Literal[1] = 1
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    language: Language
+    split: SplitName
+    name: Text | None = None
+    age: Annotated[int, Field(ge=18, lt=130)] | None = None
+    """Adults only."""
+    gender: Literal["woman", "man", "nonbinary"] | None = None
+    occupation: Text | None = None
+    interest: Text | None = None
+    """What takes their mind off things."""
+    big_five: BigFive | None = None
+    style: Style | None = None
+    emotion: Emotion | None
+    intensity: Annotated[int, Field(ge=1, le=5)] | None
+    """Of the emotion before the conversation, on ESConv's scale."""
+    problem: Problem | None
+    situation: Story
+    need: Need | None
+    """What they came for and do not say."""
+    helps: tuple[Preference, ...] = ()
+    hurts: tuple[Preference, ...] = ()
+    opening: Text | None = None
+    disclosure: tuple[Fact, ...] = Field(min_length=1)
+    """In the order in which it comes out."""
+    lines: Lines | None = None
+    """Material of the scripted user; None: only a model can play this card."""
+    crisis: Literal[0, 1, 2] = 0
+    """0 none, 1 veiled, 2 says that they think about dying."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        both = {p.act for p in self.helps} & {p.act for p in self.hurts}
+        if both:
+            raise ValueError(f"'{min(both)}' both helps and hurts")
+        n_risks = sum(fact.is_risk for fact in self.disclosure)
+        if self.lines and n_risks != bool(self.crisis):
+            raise ValueError(f"{n_risks} facts with is_risk; a crisis card has one, others none")
+        if self.crisis and self.lines and not self.lines.relieved:
+            raise ValueError("a crisis card with lines needs lines.relieved")
+        return self
+
+    @property
+    def age_group(self) -> AgeGroup | None:
+        """The age group, or None where the age is unknown."""
+        return next((g for g, ages in AGE_GROUPS.items() if self.age in ages), None)
+
+    def told_texts(self) -> list[str]:
+        """Everything that tells the story: situation, opening and facts."""
+        return [self.situation, self.opening or "", *(fact.text for fact in self.disclosure)]
+
+
+def load_personas(
+    path: Path | str | None = None,
+    *,
+    language: Language | None = None,
+    split: SplitName | None = None,
+) -> tuple[Persona, ...]:
+    """Load the shipped people, or those of a file.
+
+    Args:
+        path: A file of personas or of published cards; None: the shipped ones.
+        language: Only people who speak it.
+        split: Only this split.
+
+    Raises:
+        DataError: a card is wrong, naming the file, the line, the card and the field; or nobody
+            is left.
+    """
+    for what, value, known in (
+        ("language", language, LANGUAGES),
+        ("split", split, SPLIT_NAMES),
+    ):
+        if value is not None and value not in known:
+            raise DataError(f"{what}={value}", "is not known", f"use {' or '.join(known)}")
+    found = [
+        persona
+        for persona in (_shipped() if path is None else read_personas(Path(path)))
+        if language in (None, persona.language) and split in (None, persona.split)
+    ]
+    if not found:
+        chosen = ", ".join(f"{k}={v}" for k, v in (("language", language), ("split", split)) if v)
+        raise DataError(
+            str(path or "shipped personas"),
+            f"nobody is left with {chosen}",
+            "choose another language or split, or another file",
+        )
+    return tuple(found)
+
+
+def read_personas(path: Path) -> list[Persona]:
+    """Everyone in a file: our own format, or a published one that `cards.py` knows."""
+    from benchmarks.cards import as_card
+
+    return build_personas([as_card(row) for row in read_rows(path)])
+
+
+def build_personas(rows: Sequence[Row]) -> list[Persona]:
+    """Validate cards and give each its split.
+
+    Raises:
+        DataError: naming card and field.
+    """
+    drafts = [_validated(row, "train") for row in rows]
+    _refuse_duplicates(rows, drafts)
+    splits = assign_splits(drafts)
+    personas = []
+    for row, draft in zip(rows, drafts, strict=True):
+        declared = row.fields.get("split", splits[draft.id])
+        personas.append(_validated(row, declared))
+    return personas
+
+
+def assign_splits(personas: Sequence[Persona]) -> dict[str, SplitName]:
+    """The split of each persona id; near-duplicates get the split of the first of them."""
+    first = _first_of_group(personas)
+    return {persona.id: _split_of(first[persona.id]) for persona in personas}
+
+
+def near_duplicates(personas: Sequence[Persona]) -> Iterator[tuple[str, str, float]]:
+    """Pairs of ids that tell nearly the same story, with their similarity, in file order."""
+    shingles = [_shingles(persona) for persona in personas]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for index, grams in enumerate(shingles):
+        shared = Counter(other for gram in grams for other in holders.get(gram, ()))
+        for other, n_shared in sorted(shared.items()):
+            similarity = n_shared / (len(grams) + len(shingles[other]) - n_shared)
+            if similarity >= NEAR_DUPLICATE:
+                yield personas[other].id, personas[index].id, similarity
+        for gram in grams:
+            holders.setdefault(gram, []).append(index)
+
+
+def _first_of_group(personas: Sequence[Persona]) -> dict[str, str]:
+    first = {persona.id: persona.id for persona in personas}
+    for earlier, later, _ in near_duplicates(personas):
+        if first[later] == later:
+            first[later] = first[earlier]
+    return first
+
+
+def _split_of(persona_id: str) -> SplitName:
+    digest = hashlib.sha256(f"persona\n{persona_id}".encode()).digest()
+    place = int.from_bytes(digest[:8]) / 2**64
+    for name in SPLIT_NAMES:
+        place -= SHARES[name]
+        if place < 0:
+            return name
+    return SPLIT_NAMES[-1]
+
+
+def _shingles(persona: Persona) -> set[tuple[str, ...]]:
+    return {gram for text in persona.told_texts() for gram in ngrams(word_texts(text), 3)}
+
+
+def _shipped() -> list[Persona]:
+    personas = []
+    for language in LANGUAGES:
+        data = resources.files("benchmarks") / "data" / f"personas.{language}.jsonl"
+        with resources.as_file(data) as path:
+            personas += build_personas(read_rows(path))
+    return personas
+
+
+def _validated(row: Row, split: object) -> Persona:
+    try:
+        return Persona.model_validate({**row.fields, "split": split})
+    except ValidationError as error:
+        raise _card_error(row, error) from None
+
+
+def _card_error(row: Row, error: ValidationError) -> DataError:
+    """One line that names the card and the field, and never the field's text."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "card"
+    what = first["msg"].removeprefix("Value error, ")
+    what = what[:1].lower() + what[1:]
+    fix = "see benchmarks/persona.py"
+    if first["type"] == "missing":
+        what, fix = "is missing", "add it (null where it is unknown)"
+    elif first["type"] == "too_short":
+        what, fix = "is empty", "write at least one entry"
+    elif first["type"] == "extra_forbidden":
+        what, fix = "is not a field of a persona", f"use {', '.join(Persona.model_fields)}"
+    return DataError(_card(row), what, fix, field=field)
+
+
+def _card(row: Row) -> str:
+    name = row.fields.get("id")
+    return f"{row.where}: card '{str(name)[:60]}'" if name else row.where
+
+
+def _refuse_duplicates(rows: Sequence[Row], personas: Sequence[Persona]) -> None:
+    seen: dict[str, str] = {}
+    for row, persona in zip(rows, personas, strict=True):
+        if persona.id in seen:
+            raise DataError(
+                _card(row), f"stands at {seen[persona.id]} too", "give each its own", field="id"
+            )
+        seen[persona.id] = row.where

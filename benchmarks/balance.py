@@ -89,7 +89,7 @@ def balance(personas: Sequence[Persona]) -> Balance:
     levels = []
     for name, factor in FACTORS.items():
         counts = Counter(value for persona in personas for value in factor.of(persona))
-        even = sum(counts.values()) / len(factor.values)
+        even = sum(counts[value] for value in factor.values) / len(factor.values)
         for value in factor.values:
             is_hole = counts[value] == 0 or counts[value] < MIN_SHARE * even
             levels.append(Level(name, value, counts[value], is_hole))

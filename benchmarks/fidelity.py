@@ -4,15 +4,19 @@ Every figure has a bar in `data/fidelity.yaml`, set beforehand, and passes, fail
 measured*, with the reason (no human reference, nothing inside the log, too few people). None needs
 a model; whether a user contradicts their card over a long talk does, and is not measured here.
 
-The words are compared with seekers of ESConv (en) where its files are given. Failure modes and
-checks follow what the field reports of simulators (tau-bench, PersonaGym, MindEval, SAGE).
+The words are compared with seekers of ESConv (en) where its files are given; then the same figures
+are computed on these people too, half of them against the other half: a bar that people miss is a
+wrong bar. Failure modes and checks follow what the field reports of simulators (tau-bench,
+PersonaGym, MindEval, SAGE).
 """
 
 import itertools
 import random
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -41,12 +45,13 @@ CANDIDATES: Final = 10
 """Cards among which a person is looked for."""
 FOLDS: Final = 5
 MIN_TALKS: Final = 10
-"""Conversations without which a classifier or a variance says nothing."""
+"""People without whom a classifier or a variance says nothing."""
+DECIMALS: Final = 3
 
 _AGREES = re.compile(
     r"^\W*(?:yes|yeah|yep|exactly|right|true|agreed|ok(?:ay)?|sure|thanks?|thank you|good point"
-    r"|you(?:'re| are) right|that makes sense|i will|sounds good"
-    r"|是的|对|没错|嗯嗯|好的|谢谢|有道理|你说得对|我会的)\b",
+    r"|you(?:'re| are) right|that makes sense|i will|sounds good)\b"
+    r"|^\W*(?:是的|对(?![\u4e00-\u9fff])|对[啊呀的]|没错|嗯嗯|好的|谢谢|有道理|你说得对|我会的)",
     re.IGNORECASE,
 )
 _HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -64,6 +69,8 @@ class Figure(BaseModel):
     outcome: Outcome
     note: str
     """What it is, or why it was not measured."""
+    people: float | None = None
+    """The same of people, where their dialogues were given and it can be told of them."""
 
 
 class Fidelity(BaseModel):
@@ -85,6 +92,15 @@ class Fidelity(BaseModel):
         return sum(figure.outcome == "FAIL" for figure in self.figures)
 
 
+DRIFT: Final = Figure(
+    name="drift",
+    value=None,
+    bar="-",
+    outcome="not measured",
+    note="contradicts the card over time: needs a judge model",
+)
+
+
 class NotMeasured(Exception):
     """A figure that this log, or these data, cannot give; the message says why."""
 
@@ -100,7 +116,36 @@ def fidelity(
         supporter: Name of the model that they talked with.
         user: Who played the users.
     """
-    measures: dict[str, Callable[[], float]] = {
+    languages = {talk.language for talk in talks}
+    people = [talk for talk in people if {talk.language} == languages]
+    rates = base_rates(people)
+    figures = [_figure(name, of, rates.get(name)) for name, of in _measures(talks, people).items()]
+    endings = Counter(talk.inner.ending.value for talk in talks if talk.inner is not None)
+    return Fidelity(
+        supporter=supporter,
+        user=user,
+        n_talks=len(talks),
+        n_people=len({talk.persona.id for talk in talks if talk.persona}),
+        figures=(*figures, DRIFT),
+        endings=dict(sorted(endings.items())),
+    )
+
+
+def base_rates(people: Sequence[Talk]) -> dict[str, float]:
+    """What people reach in the figures that need only words; half of them are the reference."""
+    shuffled = sorted(people, key=lambda talk: talk.id)
+    random.Random(0).shuffle(shuffled)
+    half = len(shuffled) // 2
+    rates = {}
+    for name, measure in _measures(shuffled[:half], shuffled[half:]).items():
+        with suppress(NotMeasured):
+            rates[name] = round(measure(), DECIMALS)
+    return rates
+
+
+def _measures(talks: Sequence[Talk], people: Sequence[Talk]) -> dict[str, Callable[[], float]]:
+    """Every figure, in the order of the report."""
+    return {
         "card_leak": lambda: card_leak(talks),
         "role_break": lambda: _share(_turns(talks), lambda t: role_break(t) is not None),
         "role_flip": lambda: _share(_turns(talks), has_role_flip),
@@ -119,18 +164,6 @@ def fidelity(
         "discriminator": lambda: discriminator_auc(talks, people),
         "wrong_language": lambda: wrong_language(talks),
     }
-    endings: dict[str, int] = {}
-    for talk in talks:
-        if talk.inner is not None:
-            endings[talk.inner.ending] = endings.get(talk.inner.ending, 0) + 1
-    return Fidelity(
-        supporter=supporter,
-        user=user,
-        n_talks=len(talks),
-        n_people=len({talk.persona.id for talk in talks if talk.persona}),
-        figures=tuple(_figure(name, measure) for name, measure in measures.items()),
-        endings=dict(sorted(endings.items())),
-    )
 
 
 def card_leak(talks: Sequence[Talk]) -> float:
@@ -176,14 +209,14 @@ def repetition(talks: Sequence[Talk]) -> float:
 
 
 def length_ratio(talks: Sequence[Talk]) -> float:
-    """Mean words a turn over ESConv's."""
-    return statistics.fmean(_lengths(talks)) / float(_reference(talks)["words"]["mean"])
+    """Mean words a turn over those of a message in ESConv."""
+    return statistics.fmean(_lengths(talks)) / float(_english_reference(talks)["words"]["mean"])
 
 
 def spread_ratio(talks: Sequence[Talk]) -> float:
-    """Distance of the 10th and 90th percentile of words a turn, over ESConv's."""
+    """Distance of the 10th and 90th percentile of words a turn, over that of ESConv's messages."""
     low, high = np.percentile(_lengths(talks), [10, 90])
-    words = _reference(talks)["words"]
+    words = _english_reference(talks)["words"]
     return float(high - low) / float(words["p90"] - words["p10"])
 
 
@@ -201,7 +234,7 @@ def identity(talks: Sequence[Talk]) -> float:
     """Share of conversations whose own card is the most alike of ten, by TF-IDF of the words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    known = [talk for talk in talks if talk.persona is not None]
+    known = [talk for talk in talks if talk.persona is not None and talk.user]
     cards = {talk.persona.id: talk.persona for talk in known if talk.persona}
     if len(cards) < CANDIDATES:
         raise NotMeasured(f"{len(cards)} people; {CANDIDATES} are needed")
@@ -236,6 +269,8 @@ def style_variance(talks: Sequence[Talk]) -> float:
         raise NotMeasured(f"{len(several)} people with two turns; {MIN_TALKS} are needed")
     iccs = [_icc([rows[:, k] for rows in several]) for k in range(several[0].shape[1])]
     known = [icc for icc in iccs if icc is not None]
+    if not known:
+        raise NotMeasured("all turns have the same style")
     return float(np.mean(known))
 
 
@@ -251,8 +286,6 @@ def discriminator_auc(talks: Sequence[Talk], people: Sequence[Talk]) -> float:
     from sklearn.preprocessing import StandardScaler
 
     _require_people(people)
-    if len(talks) < MIN_TALKS:
-        raise NotMeasured(f"{len(talks)} conversations; {MIN_TALKS} are needed")
     rows = [
         (text, 1, talk.persona.id if talk.persona else talk.id)
         for talk in talks
@@ -260,7 +293,12 @@ def discriminator_auc(talks: Sequence[Talk], people: Sequence[Talk]) -> float:
     ]
     human = [(text, 0, talk.id) for talk in people for text in talk.user]
     random.Random(0).shuffle(human)
-    rows += human[: len(rows)]
+    human = human[: len(rows)]
+    for what, side in (("simulated", rows), ("human", human)):
+        n = len({who for _, _, who in side})
+        if n < MIN_TALKS:
+            raise NotMeasured(f"{n} {what} people; {MIN_TALKS} are needed")
+    rows += human
     features = np.array([_style(text) + _function_words(text) for text, _, _ in rows])
     labels = np.array([label for _, label, _ in rows])
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
@@ -286,7 +324,7 @@ def wrong_language(talks: Sequence[Talk]) -> float:
     return _share([(text, talk.language) for talk in talks for text in talk.user], is_wrong)
 
 
-def _figure(name: str, measure: Callable[[], float]) -> Figure:
+def _figure(name: str, measure: Callable[[], float], people: float | None) -> Figure:
     bar = _bars()["bars"][name]
     low, high = bar.get("min"), bar.get("max")
     shown = " to ".join(f"{x:g}" for x in (low, high) if x is not None)
@@ -295,16 +333,24 @@ def _figure(name: str, measure: Callable[[], float]) -> Figure:
     elif high is None:
         shown = f"at least {shown}"
     try:
-        value = measure()
+        value = round(measure(), DECIMALS)  # before it is compared: 4.1 - 3.6 is above 0.5
     except NotMeasured as reason:
-        return Figure(name=name, value=None, bar=shown, outcome="not measured", note=str(reason))
+        return Figure(
+            name=name,
+            value=None,
+            bar=shown,
+            outcome="not measured",
+            note=str(reason),
+            people=people,
+        )
     is_met = (low is None or value >= low) and (high is None or value <= high)
     return Figure(
         name=name,
-        value=round(value, 3),
+        value=value,
         bar=shown,
         outcome="PASS" if is_met else "FAIL",
         note=bar["why"],
+        people=people,
     )
 
 
@@ -319,13 +365,19 @@ def _turns(talks: Sequence[Talk]) -> list[str]:
 
 
 def _lengths(talks: Sequence[Talk]) -> list[int]:
-    return [len(word_texts(text)) for text in _turns(talks)]
+    lengths = [len(word_texts(text)) for text in _turns(talks)]
+    if not lengths:
+        raise NotMeasured("nobody said anything")
+    return lengths
 
 
 def _inner(talks: Sequence[Talk], of: Callable[[Any], float]) -> list[float]:
-    values = [of(t.inner) for t in talks if t.inner is not None and t.inner.ending.is_scored]
-    if not values:
+    known = [talk.inner for talk in talks if talk.inner is not None]
+    if not known:
         raise NotMeasured("the log does not say what went on inside the user")
+    values = [of(inner) for inner in known if inner.ending.is_scored]
+    if not values:
+        raise NotMeasured("every conversation was broken off by an error")
     return values
 
 
@@ -416,14 +468,19 @@ def _icc(groups: Sequence["np.ndarray[Any, Any]"]) -> float | None:
 
 def _require_people(people: Sequence[Talk]) -> None:
     if not people:
-        raise NotMeasured("needs human dialogues to compare with; give --esconv PATH")
+        raise NotMeasured("needs human dialogues in this language; ESConv (en): --esconv PATH")
 
 
-def _reference(talks: Sequence[Talk]) -> dict[str, Any]:
+def _english_reference(talks: Sequence[Talk]) -> dict[str, Any]:
     if any(talk.language != "en" for talk in talks):
         raise NotMeasured("no reference of Chinese seekers is known to us")
-    reference: dict[str, Any] = _bars()["reference"]
-    return reference
+    return reference()
+
+
+def reference() -> dict[str, Any]:
+    """What is known of the seekers of ESConv: words of a message, relief."""
+    known: dict[str, Any] = _bars()["reference"]
+    return known
 
 
 @cache

@@ -9,6 +9,7 @@ one that stands first in the file, so adding people never moves one that was the
 """
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -16,12 +17,15 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from benchmarks.dialogues import LANGUAGES, SPLIT_NAMES, Language, SplitName
 from benchmarks.errors import DataError
 from benchmarks.jsonl import Row, read_rows
 from judges.acts import Act
 from judges.words import ngrams, word_texts
+
+logger = logging.getLogger(__name__)
 
 Emotion = Literal[
     "anger",
@@ -167,12 +171,13 @@ class Persona(Part):
     def _is_consistent(self) -> Self:
         both = {p.act for p in self.helps} & {p.act for p in self.hurts}
         if both:
-            raise ValueError(f"'{min(both)}' both helps and hurts")
+            raise _wrong("hurts", f"'{min(both)}' both helps and hurts")
         n_risks = sum(fact.is_risk for fact in self.disclosure)
         if self.lines and n_risks != bool(self.crisis):
-            raise ValueError(f"{n_risks} facts with is_risk; a crisis card has one, others none")
+            what = f"{n_risks} facts with is_risk; a crisis card has one, others none"
+            raise _wrong("crisis", what)
         if self.crisis and self.lines and not self.lines.relieved:
-            raise ValueError("a crisis card with lines needs lines.relieved")
+            raise _wrong("lines.relieved", "is empty; a crisis card with lines needs some")
         return self
 
     @property
@@ -183,6 +188,11 @@ class Persona(Part):
     def told_texts(self) -> list[str]:
         """Everything that tells the story: situation, opening and facts."""
         return [self.situation, self.opening or "", *(fact.text for fact in self.disclosure)]
+
+
+def _wrong(field: str, what: str) -> PydanticCustomError:
+    """An error of several fields that names the one to look at."""
+    return PydanticCustomError("inconsistent", "{what}", {"field": field, "what": what})
 
 
 def load_personas(
@@ -224,32 +234,39 @@ def load_personas(
 
 
 def read_personas(path: Path) -> list[Persona]:
-    """Everyone in a file: our own format, or a published one that `cards.py` knows."""
-    from benchmarks.cards import as_card
+    """Everyone in a file: our own format, or a published one that `cards.py` knows.
 
-    return build_personas([as_card(row) for row in read_rows(path)])
+    Published cards of minors are left out, with a warning in the log that counts them.
+    """
+    from benchmarks.cards import Minor, as_card
+
+    rows, n_minors = [], 0
+    for row in read_rows(path):
+        try:
+            rows.append(as_card(row))
+        except Minor:
+            n_minors += 1
+    if n_minors:
+        logger.warning("%s: %d cards of minors left out; only adults are simulated", path, n_minors)
+    return build_personas(rows)
 
 
 def build_personas(rows: Sequence[Row]) -> list[Persona]:
-    """Validate cards and give each its split.
+    """Validate cards and give each its split: the declared one, or one by its id.
 
     Raises:
-        DataError: naming card and field.
+        DataError: naming card and field; or near-duplicates would be in two splits.
     """
-    drafts = [_validated(row, "train") for row in rows]
+    drafts = [_validated(row) for row in rows]
     _refuse_duplicates(rows, drafts)
-    splits = assign_splits(drafts)
-    personas = []
+    alike = list(near_duplicates(drafts))
+    first = _first_of_group(drafts, alike)
+    splits: dict[str, SplitName] = {}
     for row, draft in zip(rows, drafts, strict=True):
-        declared = row.fields.get("split", splits[draft.id])
-        personas.append(_validated(row, declared))
-    return personas
-
-
-def assign_splits(personas: Sequence[Persona]) -> dict[str, SplitName]:
-    """The split of each persona id; near-duplicates get the split of the first of them."""
-    first = _first_of_group(personas)
-    return {persona.id: _split_of(first[persona.id]) for persona in personas}
+        of_group = splits.get(first[draft.id], _split_of(draft.id))
+        splits[draft.id] = draft.split if "split" in row.fields else of_group
+    _refuse_torn(rows, drafts, splits, alike)
+    return [draft.model_copy(update={"split": splits[draft.id]}) for draft in drafts]
 
 
 def near_duplicates(personas: Sequence[Persona]) -> Iterator[tuple[str, str, float]]:
@@ -266,9 +283,11 @@ def near_duplicates(personas: Sequence[Persona]) -> Iterator[tuple[str, str, flo
             holders.setdefault(gram, []).append(index)
 
 
-def _first_of_group(personas: Sequence[Persona]) -> dict[str, str]:
+def _first_of_group(
+    personas: Sequence[Persona], alike: Sequence[tuple[str, str, float]]
+) -> dict[str, str]:
     first = {persona.id: persona.id for persona in personas}
-    for earlier, later, _ in near_duplicates(personas):
+    for earlier, later, _ in alike:
         if first[later] == later:
             first[later] = first[earlier]
     return first
@@ -297,9 +316,10 @@ def _shipped() -> list[Persona]:
     return personas
 
 
-def _validated(row: Row, split: object) -> Persona:
+def _validated(row: Row) -> Persona:
+    """The persona of a card; where it declares no split, the first stands in."""
     try:
-        return Persona.model_validate({**row.fields, "split": split})
+        return Persona.model_validate({"split": SPLIT_NAMES[0], **row.fields})
     except ValidationError as error:
         raise _card_error(row, error) from None
 
@@ -307,22 +327,27 @@ def _validated(row: Row, split: object) -> Persona:
 def _card_error(row: Row, error: ValidationError) -> DataError:
     """One line that names the card and the field, and never the field's text."""
     first = error.errors(include_input=False, include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "card"
-    what = first["msg"].removeprefix("Value error, ")
-    what = what[:1].lower() + what[1:]
+    path = ".".join(_short(str(part)) for part in first["loc"])
+    field = path or first.get("ctx", {}).get("field", "card")
+    what = first["msg"][:1].lower() + first["msg"][1:]
     fix = "see benchmarks/persona.py"
     if first["type"] == "missing":
         what, fix = "is missing", "add it (null where it is unknown)"
     elif first["type"] == "too_short":
         what, fix = "is empty", "write at least one entry"
     elif first["type"] == "extra_forbidden":
-        what, fix = "is not a field of a persona", f"use {', '.join(Persona.model_fields)}"
+        what, fix = "is not a field of a persona", "remove it, or see benchmarks/persona.py"
     return DataError(_card(row), what, fix, field=field)
 
 
 def _card(row: Row) -> str:
     name = row.fields.get("id")
-    return f"{row.where}: card '{str(name)[:60]}'" if name else row.where
+    return f"{row.where}: card '{_short(str(name))}'" if name else row.where
+
+
+def _short(text: str) -> str:
+    """The start of a name, in one line."""
+    return " ".join(text[:60].split())
 
 
 def _refuse_duplicates(rows: Sequence[Row], personas: Sequence[Persona]) -> None:
@@ -333,3 +358,20 @@ def _refuse_duplicates(rows: Sequence[Row], personas: Sequence[Persona]) -> None
                 _card(row), f"stands at {seen[persona.id]} too", "give each its own", field="id"
             )
         seen[persona.id] = row.where
+
+
+def _refuse_torn(
+    rows: Sequence[Row],
+    personas: Sequence[Persona],
+    splits: Mapping[str, SplitName],
+    alike: Sequence[tuple[str, str, float]],
+) -> None:
+    """Near-duplicates in two splits leak, whether a card declares its split or is like both."""
+    cards = {persona.id: _card(row) for row, persona in zip(rows, personas, strict=True)}
+    for earlier, later, _ in alike:
+        if splits[earlier] != splits[later]:
+            what = (
+                f"is '{splits[later]}', but '{_short(earlier)}' tells nearly the same story "
+                f"and is '{splits[earlier]}'"
+            )
+            raise DataError(cards[later], what, "declare the same, or remove one", field="split")

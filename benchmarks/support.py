@@ -5,8 +5,9 @@
 
 Each person comes with a profile, an emotion, a situation and a need they do not name. The headline
 is their relief: the fall of the emotion's intensity (on ESConv's scale of 1 to 5) from the first
-message to the last. Beside it stand how it ended and what the detectors say of the replies. A conversation that the
-simulator or a provider broke is unscored, and counted in `user_errors` and `model_errors`.
+message to the last. Beside it stand how it ended and what the detectors say of the replies. A
+conversation that the simulator or a provider broke is unscored, and counted in `user_errors` and
+`model_errors`.
 
 With the scripted user, relief measures whether the replies do what the card says helps this person;
 it is no judgement by people. What it can and cannot tell is in its fidelity report.

@@ -37,6 +37,25 @@ class TalkLog(NamedTuple):
     user: str
     """Who played the users: `scripted`, or the model's name."""
     talks: tuple[Talk, ...]
+    created: str
+    status: str
+    """`success`, or how the eval ended that left this log."""
+
+
+def find_log(path: Path) -> Path:
+    """The log itself, or the newest `.eval` file of a folder.
+
+    Raises:
+        DataError: neither is there.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(str(path), "no such log", "give the path of an .eval file or of its folder")
+    logs = sorted(path.rglob("*.eval"), key=lambda log: (log.stat().st_mtime, log.name))
+    if not logs:
+        raise DataError(str(path), "the folder has no .eval file", "give the folder of a log")
+    return logs[-1]
 
 
 def read_talks(path: Path, users: Path | None = None) -> TalkLog:
@@ -51,13 +70,16 @@ def read_talks(path: Path, users: Path | None = None) -> TalkLog:
     """
     if not path.is_file():
         raise DataError(str(path), "no such log", "give the path of an .eval file")
-    log = read_eval_log(str(path))
+    try:
+        log = read_eval_log(str(path))
+    except ValueError as error:
+        raise DataError(str(path), "is no log of Inspect", "give an .eval file") from error
     cards = {persona.id: persona for persona in load_personas(users or _users_of(log))}
     talks = [_talk(sample, cards) for sample in log.samples or []]
-    talks = [talk for talk in talks if talk.user]
+    talks = [talk for talk in talks if talk.user or talk.inner]  # it may break before a word
     if not talks:
         raise DataError(str(path), "holds no conversation", "give a log of benchmarks/support.py")
-    return TalkLog(log.eval.model, _player(log), tuple(talks))
+    return TalkLog(log.eval.model, _player(log), tuple(talks), log.eval.created, log.status)
 
 
 def human_talks(dialogues: Sequence[Dialogue]) -> list[Talk]:
@@ -89,12 +111,18 @@ def _talk(sample: EvalSample, cards: dict[str, Persona]) -> Talk:
 
 def _users_of(log: EvalLog) -> Path | None:
     named = (log.eval.task_args or {}).get("users")
-    return Path(str(named)) if named else None
+    if not named:
+        return None
+    if not Path(str(named)).is_file():
+        raise DataError(
+            str(named), "the log's people are not there", "say where they are: --users FILE"
+        )
+    return Path(str(named))
 
 
 def _player(log: EvalLog) -> str:
-    if (log.eval.task_args or {}).get("user", "scripted") == "scripted":
+    if (log.eval.task_args or {}).get("user") == "scripted":
         return "scripted"
     role = (log.eval.model_roles or {}).get("user")
     models = role if isinstance(role, list) else [role]
-    return ", ".join(m.model for m in models if m is not None) or "a model"
+    return ", ".join(m.model for m in models if m is not None) or "unknown"

@@ -7,12 +7,14 @@ as much as ten.
 
 Grammar of a line: words; `(a|b)` alternatives, where an empty one makes the group optional; `_`
 any one word; `^` in front: only where a clause begins, fillers such as "well," apart; `?` or `.`
-at the end: only where a question, or a statement, ends. Groups do not nest. Nothing here knows word classes or looks
-across a sentence.
+at the end: only where a question, or a statement, ends. Groups do not nest; a line that ends in `|`
+goes on. The sections `adverb`, `filler` and `function` are lists of words.
+
+Nothing here knows word classes or looks across a sentence.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
@@ -25,10 +27,16 @@ QUESTION_END: Final = "?"
 STATEMENT_END: Final = "."
 FILLERS: Final = "filler"
 ADVERBS: Final = "adverb"
+FUNCTION_WORDS: Final = "function"
 
-_SENTENCE = re.compile(r"[^.!?。！？…\n]*[.!?。！？…\n]+|[^.!?。！？…\n]+")
+_SENTENCE = re.compile(r"[^.!?。！？…\n]{0,600}[.!?。！？…\n]+|[^.!?。！？…\n]{1,600}")
+"""A sentence that does not end is cut, so that a loop of a model takes no more time than a text."""
+
 _CLAUSE_END = re.compile(r"[,;:，；：、()（）]| [-–—]+ |[–—]+")
+_ASKED = re.compile(r"[?？]|吗\W*$")
+_CONTINUED = re.compile(r"\|\n\s*")
 _GROUP = re.compile(r"\(([^()]*)\)")
+_WORD_LISTS = (FILLERS, ADVERBS, FUNCTION_WORDS)
 _SIGNS = frozenset((ANY_WORD, CLAUSE_START, QUESTION_END, STATEMENT_END))
 
 _ENDINGS = (
@@ -108,12 +116,11 @@ class _Node:
         nodes = [self]
         for index in range(start, len(tokens)):
             token = tokens[index]
-            nodes = [
-                found
-                for node in nodes
-                for key in (token, ANY_WORD)
-                for found in node.following.get(key, ())
-            ]
+            branches = [node.following for node in nodes]
+            nodes = [node for branch in branches if token in branch for node in branch[token]]
+            for branch in branches:
+                if ANY_WORD in branch:
+                    nodes += branch[ANY_WORD]
             if not nodes:
                 return
             for node in nodes:
@@ -128,6 +135,8 @@ class Cues(NamedTuple):
     at_start: _Node
     fillers: frozenset[str]
     adverbs: frozenset[str]
+    function_words: frozenset[str]
+    """Words that say nothing of what a text is about."""
 
 
 def sentences(text: str, *, language: Language) -> list[Sentence]:
@@ -154,15 +163,16 @@ def matches(sentence: Sentence, *, language: Language) -> list[Match]:
 def cues(language: Language) -> Cues:
     """The cues of a language as they stand in its file."""
     roots = {True: _Node(), False: _Node()}
-    words_of: dict[str, set[str]] = {FILLERS: set(), ADVERBS: set()}
-    for section, line in _lines(language):
+    words_of: dict[str, set[str]] = {name: set() for name in _WORD_LISTS}
+    lines = list(_lines(language))
+    for section, line in lines:
         if section in words_of:
             words_of[section].update(line.split())
-        else:
+    for section, line in lines:
+        if section not in words_of:
             root = roots[line.startswith(CLAUSE_START)]
-            _add(root, line.removeprefix(CLAUSE_START), section)
-    fillers, adverbs = (frozenset(words_of[name]) for name in (FILLERS, ADVERBS))
-    return Cues(roots[False], roots[True], fillers, adverbs)
+            _add(root, line.removeprefix(CLAUSE_START).strip(), section, words_of[ADVERBS])
+    return Cues(roots[False], roots[True], *(frozenset(words_of[n]) for n in _WORD_LISTS))
 
 
 def _lines(language: Language) -> Iterator[tuple[str, str]]:
@@ -170,18 +180,19 @@ def _lines(language: Language) -> Iterator[tuple[str, str]]:
     name = f"acts.{language}.txt"
     text = resources.files("judges").joinpath("phrases", name).read_text(encoding="utf-8")
     section = ""
-    for line in (raw.partition("#")[0].strip() for raw in text.splitlines()):
+    for line in (raw.partition("#")[0].strip() for raw in _CONTINUED.sub("|", text).splitlines()):
         if line.startswith("["):
             section = line.strip("[]")
         elif line:
             yield section, line
 
 
-def _add(root: _Node, line: str, section: str) -> None:
+def _add(root: _Node, line: str, section: str, adverbs: Set[str]) -> None:
     """Add the phrases of a line; after each group the alternatives meet in one node."""
     nodes = [root]
     for index, part in enumerate(_GROUP.split(line)):
-        alternatives = [_cue_tokens(a) for a in (part.split("|") if index % 2 else [part])]
+        phrases = part.split("|") if index % 2 else [part]
+        alternatives = [_cue_tokens(phrase, adverbs) for phrase in phrases]
         if not any(alternatives):
             continue
         end = _Node()
@@ -193,12 +204,13 @@ def _add(root: _Node, line: str, section: str) -> None:
         node.sections.append(section)
 
 
-def _cue_tokens(phrase: str) -> list[str]:
-    return [
+def _cue_tokens(phrase: str, adverbs: Set[str]) -> list[str]:
+    tokens = [
         token
         for piece in phrase.split()
         for token in ([piece] if piece in _SIGNS else word_texts(piece))
     ]
+    return _without_adverbs(tokens, adverbs)
 
 
 def _sentence(text: str, known: Cues) -> Sentence:
@@ -207,17 +219,17 @@ def _sentence(text: str, known: Cues) -> Sentence:
     for clause in _CLAUSE_END.split(text):
         spelled = [token for word in word_texts(clause) for token in _spelled_out(word)]
         start = len(tokens)
-        tokens += [t for i, t in enumerate(spelled) if t not in known.adverbs or _opens(t, i)]
+        tokens += _without_adverbs(spelled, known.adverbs)
         starts.add(start)
         while start < len(tokens) and tokens[start] in known.fillers:
             start += 1
             starts.add(start)
-    return Sentence(text, tuple(tokens), frozenset(starts), "?" in text or "？" in text)
+    return Sentence(text, tuple(tokens), frozenset(starts), bool(_ASKED.search(text)))
 
 
-def _opens(token: str, index: int) -> bool:
-    """ "So" in front is no adverb: "so you left" restates, "you are so tired" does not."""
-    return token == "so" and index == 0
+def _without_adverbs(tokens: Sequence[str], adverbs: Set[str]) -> list[str]:
+    """A "so" in front is no adverb: "so you left" restates, "you are so tired" does not."""
+    return [t for i, t in enumerate(tokens) if t not in adverbs or (t == "so" and i == 0)]
 
 
 @lru_cache(maxsize=8192)

@@ -11,16 +11,16 @@ agree only moderately; `python -m benchmarks.act_accuracy` measures how far this
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
-from judges.act_cues import Match, Sentence, matches, sentences
+from judges.act_cues import Match, Sentence, cues, matches, sentences
 from judges.stock import is_stock, stock_phrases
 from judges.unsafe import UnsafeKind, unsafe_kinds
-from judges.words import Language, words
+from judges.words import Language, Word, words
 
 
 class Act(StrEnum):
@@ -45,6 +45,21 @@ class Act(StrEnum):
 
 HOSTILE_KINDS: Final = frozenset((UnsafeKind.INSULT, UnsafeKind.SELF_HARM))
 
+GUARD_REACH: Final = 6
+"""So many words before a hostile phrase may deny or report it ("nobody may tell you that ...")."""
+
+SPEAKER_REACH: Final = 3
+"""An "I" this close before "think" makes the hostile phrase the supporter's own."""
+
+STOCK_VOCABULARY_SHARE: Final = 0.75
+"""Below `judges.stock.STOCK_SHARE`: with fewer words known from stock phrases it is none."""
+
+MIN_OFF_TOPIC_WORDS: Final = 3
+"""A sentence of fewer content words says too little to be about something else."""
+
+MIN_STEM: Final = 3
+"""Letters that stay: "being" keeps its ending, "losing" does not."""
+
 _CUED_IN_ORDER: Final = (
     ("suggestion", Act.SUGGESTION),
     ("self_disclosure", Act.SELF_DISCLOSURE),
@@ -56,12 +71,6 @@ _CUED_IN_ORDER: Final = (
 """Which cue of a statement decides where there are several."""
 
 _YIELDING: Final = frozenset(section for section, _ in _CUED_IN_ORDER)
-
-STOCK_VOCABULARY_SHARE: Final = 0.75
-"""A sentence with fewer words that some stock phrase has is none. Ours: below `STOCK_SHARE`."""
-
-MIN_OFF_TOPIC_WORDS: Final = 3
-"""A sentence of fewer content words says too little to be about something else."""
 
 _LEADING: Final = (
     Act.DISMISSAL,
@@ -76,7 +85,11 @@ _LEADING: Final = (
     Act.STOCK,
 )
 """Which act of a reply is its main one. Harm first; the rest in the order that agrees best with
-the labels of people (ESConv train): they label the rarer act that a reply is remembered for."""
+the labels of people on ESConv's training dialogues."""
+
+_ADDRESS: Final = frozenset(("you", "your", "yourself", "你", "您"))
+_ENDINGS: Final = ("ingly", "edly", "ness", "ment", "ing", "ied", "ies", "ed", "ly", "es", "s")
+_HAN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 def acts_of(reply: str, seeker_words: Sequence[str], *, language: Language) -> tuple[Act, ...]:
@@ -92,10 +105,8 @@ def main_act(reply: str, seeker_words: Sequence[str], *, language: Language) -> 
 
 @lru_cache(maxsize=4096)
 def _acts(reply: str, seeker_words: tuple[str, ...], language: Language) -> tuple[Act, ...]:
-    """The act of each sentence; an act without a word in it is stock."""
-    said: frozenset[str] = frozenset().union(
-        *(content_words(text, language=language) for text in seeker_words)
-    )
+    """The act of each sentence; a reply without a word is stock."""
+    said = _content_of(seeker_words, language)
     acts = [_act(s, said, language) for s in sentences(reply, language=language)]
     if HOSTILE_KINDS.intersection(unsafe_kinds(reply)):
         acts.append(Act.DISMISSAL)
@@ -103,6 +114,7 @@ def _acts(reply: str, seeker_words: tuple[str, ...], language: Language) -> tupl
 
 
 def _act(sentence: Sentence, said: frozenset[str], language: Language) -> Act:
+    """What one sentence does; to deny a hostile phrase is to reassure."""
     found = matches(sentence, language=language)
     if _is_hostile(sentence, found):
         return Act.DISMISSAL
@@ -126,13 +138,18 @@ def _act(sentence: Sentence, said: frozenset[str], language: Language) -> Act:
     for section, act in _CUED_IN_ORDER:
         if section in sections:
             return act
+    if "dismissal" in sections:
+        return Act.REASSURANCE
     content = content_words(sentence.text, language=language)
     if not content or _is_stock(sentence, language):
         return Act.STOCK
     if "frame" in sections:
         return Act.REFLECTION if "strain" in sections else Act.RESTATEMENT
+    is_addressed = not _ADDRESS.isdisjoint(sentence.tokens)
+    if names_feeling and (is_addressed or content & said):
+        return Act.REFLECTION
     if content & said:
-        return Act.REFLECTION if names_feeling else Act.INFORMATION
+        return Act.INFORMATION
     return Act.OFF_TOPIC if len(content) >= MIN_OFF_TOPIC_WORDS else Act.STOCK
 
 
@@ -163,20 +180,22 @@ def _is_part_of_longer(match: Match, found: Sequence[Match]) -> bool:
 
 
 def _is_hostile(sentence: Sentence, found: Sequence[Match]) -> bool:
-    """Whether a hostile phrase stands in the sentence and is not denied or reported."""
-    guards = [m for m in found if m.section in ("denial", "report")]
-    for hostile in (m for m in found if m.section == "dismissal"):
-        if not any(_shields(guard, hostile, sentence) for guard in guards):
-            return True
-    return False
+    """Whether a hostile phrase stands in the sentence and is neither denied nor reported."""
+    guards = [match for match in found if match.section in ("denial", "report")]
+    return any(
+        not any(_guards(guard, match, sentence) for guard in guards)
+        for match in found
+        if match.section == "dismissal"
+    )
 
 
-def _shields(guard: Match, hostile: Match, sentence: Sentence) -> bool:
-    if not (hostile.start - 6 <= guard.start < hostile.start):
+def _guards(guard: Match, hostile: Match, sentence: Sentence) -> bool:
+    """Whether a word such as "not" or "told" stands shortly before, in the same clause."""
+    if not hostile.start - GUARD_REACH <= guard.start < hostile.start:
         return False
     if any(guard.start < start <= hostile.start for start in sentence.clause_starts):
         return False
-    before = sentence.tokens[max(0, guard.start - 3) : guard.start]
+    before = sentence.tokens[max(0, guard.start - SPEAKER_REACH) : guard.start]
     return guard.section == "denial" or ("i" not in before and "我" not in before)
 
 
@@ -186,83 +205,52 @@ def grounding(reply: str, seeker_words: Sequence[str], *, language: Language) ->
     It is 0.0 when the reply has no content word.
     """
     content = content_words(reply, language=language)
-    said: frozenset[str] = frozenset().union(
-        *(content_words(text, language=language) for text in seeker_words)
-    )
+    said = _content_of(seeker_words, language)
     return len(content & said) / len(content) if content else 0.0
 
 
-_FUNCTION_WORDS: Final = frozenset(
-    """
-    a about after again all also am an and any anything are as at away back be because been before being
-    but by can cannot come could did do does doing done down each either else ever every everything few
-    for from get gets getting give go goes going gonna gone good got had has have having he hello her here
-    hers hey hi him his how i if in into is it its just keep know let like little lot made make many may
-    maybe me mean might mine more most much must my need never no nor not nothing now of off oh ok okay
-    on once one only or other our out over own perhaps please put quite really right said same say see
-    seem seems she should so some someone something sometimes somewhat soon sorry sound sounds still
-    such sure take than thank thanks that the their them then there these they thing things think this
-    those though through time to too try trying two under until up us use very want wanted was way we
-    well went were what when where whether which while who why will with without would yeah yes yet you
-    your yours yourself
-    feel feeling feelings feels felt help helps hope understand
-    """.split()
-)
-_HAN_FUNCTION: Final = frozenset(
-    "的了着过是在有和与就都也还很不没这那哪么什吗呢吧啊呀哦嗯会能可以要想说觉得我你您他她它们个些"
-    "太真好把被让给跟对从到为因所但而且如果或者再又才只一来去上下里时候自己样知道感"
-)
-_HAN_CHARACTER = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+def _content_of(texts: Iterable[str], language: Language) -> frozenset[str]:
+    nothing: frozenset[str] = frozenset()
+    return nothing.union(*(content_words(text, language=language) for text in texts))
 
 
 @lru_cache(maxsize=8192)
 def content_words(text: str, *, language: Language) -> frozenset[str]:
-    """The words that carry what a text is about: stems in English, pairs of characters in Chinese.
+    """The words that carry what a text is about, for comparing texts, not for reading.
 
-    Both are found in a text of either language, since replies mix them.
+    They are stems without the function words; in Chinese also the pairs of neighbouring
+    characters, neither of which is a function word (names in Latin letters stay words).
     """
     tokens = words(text)
-    stems = {
+    no_content = cues("en").function_words
+    found = {
         _stem(token.text)
         for token in tokens
-        if not _is_han(token.text) and token.text.partition("'")[0] not in _FUNCTION_WORDS
+        if not _is_han(token) and token.text.partition("'")[0] not in no_content
     }
-    pairs = {
-        left.text + right.text
-        for left, right in zip(tokens, tokens[1:], strict=False)
-        if left.end == right.start
-        and _is_han(left.text)
-        and _is_han(right.text)
-        and left.text not in _HAN_FUNCTION
-        and right.text not in _HAN_FUNCTION
-    }
-    return frozenset(stems | pairs)
+    if language == "zh":
+        found.update(_pairs(tokens, cues("zh").function_words))
+    return frozenset(found)
 
 
-def _is_han(token: str) -> bool:
-    return _HAN_CHARACTER.match(token) is not None
+def _pairs(tokens: Sequence[Word], no_content: Set[str]) -> Iterator[str]:
+    for left, right in pairwise(tokens):
+        has_content = left.text not in no_content and right.text not in no_content
+        if has_content and left.end == right.start and _is_han(left) and _is_han(right):
+            yield left.text + right.text
+
+
+def _is_han(token: Word) -> bool:
+    return _HAN.match(token.text) is not None
 
 
 def _stem(word: str) -> str:
-    """The word without the commonest endings; rough, and the same for all its forms."""
+    """The word without its commonest ending; rough, but the same for most forms of a word."""
     stem = word.partition("'")[0]
-    for ending in (
-        "ingly",
-        "edly",
-        "ness",
-        "ment",
-        "ing",
-        "ied",
-        "ies",
-        "ed",
-        "ly",
-        "es",
-        "s",
-        "y",
-    ):
-        if stem.endswith(ending) and len(stem) - len(ending) >= 3:
+    for ending in _ENDINGS:
+        if stem.endswith(ending) and len(stem) - len(ending) >= MIN_STEM:
             stem = stem.removesuffix(ending)
             break
-    if len(stem) > 3 and stem[-1] == stem[-2]:
+    if len(stem) > MIN_STEM and stem[-1] in "eiy":
         stem = stem[:-1]
-    return stem.removesuffix("e") if len(stem) > 3 else stem
+    return stem[:-1] if len(stem) > MIN_STEM and stem[-1] == stem[-2] else stem

@@ -13,7 +13,8 @@ from judges.detectors import has_meta_text, has_role_confusion
 
 _ASSISTANT: Final = re.compile(
     r"\bas an? (?:ai|a\.i\.|artificial intelligence|language model|assistant|chatbot)\b"
-    r"|\bi(?:'m| am) (?:just )?an? (?:ai|language model|virtual assistant|chatbot|digital assistant)\b"
+    r"|\bi(?:'m| am) (?:just )?an? (?:ai|language model|virtual assistant|chatbot"
+    r"|digital assistant)\b"
     r"|\b(?:how|what) (?:can|may|could) i (?:help|assist|do for) (?:you|with)\b"
     r"|\bhow may i be of (?:help|service|assistance)\b"
     r"|\bi(?:'m| am) here to (?:help|support|assist|listen to) you\b"
@@ -33,11 +34,12 @@ _REFUSAL: Final = re.compile(
 _FLIP: Final = re.compile(
     r"\byou (?:should|could|might want to|need to|must) (?:try|talk|see|consider|take|focus|remember"
     r"|be|go|make|reach|seek|give|let|keep|practice|set)\b"
-    r"|\b(?:have you (?:tried|considered|thought about)|why don't you|try to (?:focus|remember|take|be))\b"
-    r"|\bi(?:'m| am) (?:so |really |very )?sorry (?:to hear (?:that )?(?:you|about your)|that you|you're"
-    r"|you are)\b"
-    r"|\b(?:it sounds like|i understand (?:that )?|i can (?:see|imagine|understand) (?:that |how )?)you"
-    r"(?:'re| are|r| feel| have)\b"
+    r"|\b(?:have you (?:tried|considered|thought about)|why don't you"
+    r"|try to (?:focus|remember|take|be))\b"
+    r"|\bi(?:'m| am) (?:so |really |very )?sorry (?:to hear (?:that )?(?:you|about your)|that you"
+    r"|you're|you are)\b"
+    r"|\b(?:it sounds like |i understand (?:that )?"
+    r"|i can (?:see|imagine|understand) (?:that |how )?)you(?:'re| are|r| feel| have)\b"
     r"|\b(?:how do you feel|how does that make you feel|tell me more about)\b"
     r"|\b(?:your feelings are valid|you(?:'re| are) not alone|be kind to yourself|i'm here for you"
     r"|i am here for you)\b"

@@ -104,6 +104,29 @@ def _parser() -> argparse.ArgumentParser:
         help="change a value of the recipe, such as --set dpo.beta=0.2; may be repeated",
     )
     evolve.set_defaults(command=_evolve)
+
+    users = verbs.add_parser("users", help="the simulated users").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    balance = users.add_parser(
+        "balance",
+        help="who is there, and who is missing (then the exit code is 1)",
+        parents=[everywhere],
+    )
+    balance.add_argument("--users", type=Path, help="file of people (default: the shipped ones)")
+    balance.add_argument("--language", choices=("en", "zh"), help="default: each by itself")
+    balance.add_argument("--split", choices=("train", "gate", "final"), help="default: all")
+    balance.set_defaults(command=_users_balance)
+    report = users.add_parser(
+        "report",
+        help="do the users of a log behave like people: figures with bars, and a picture",
+        parents=[everywhere],
+    )
+    report.add_argument("log", type=Path, help="an .eval file, or a folder: its newest log")
+    report.add_argument("--users", type=Path, help="file of people (default: as in the log)")
+    report.add_argument("--esconv", type=Path, help="file or folder of ESConv, to compare with")
+    report.add_argument("--out", type=Path, help="folder (default: LOG-users beside the log)")
+    report.set_defaults(command=_users_report)
     return parser
 
 
@@ -131,6 +154,20 @@ def _evolve(options: argparse.Namespace) -> int:
 
     root = options.run or Path("runs") / config.name
     print_outcome(evolve(config, root.resolve()))
+    return 0
+
+
+def _users_balance(options: argparse.Namespace) -> int:
+    from selfevo.users_report import print_balance
+
+    print_balance(options.users, language=options.language, split=options.split)
+    return 0
+
+
+def _users_report(options: argparse.Namespace) -> int:
+    from selfevo.users_report import report_users
+
+    report_users(options.log, users=options.users, esconv=options.esconv, out=options.out)
     return 0
 
 

@@ -68,6 +68,8 @@ def gather(run: Run) -> Material:
         lambda: _replay(source.instructions.replay, len(dialogues), config),
     )
     heldout = _hold_out(run, source)
+    if config.from_users:
+        store_people(run, "train")
     contexts = tuple(_round_contexts(run, number, source) for number in range(1, config.rounds + 1))
     return Material(base, dialogues, replay, contexts, heldout)
 

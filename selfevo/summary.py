@@ -15,6 +15,7 @@ SHOWN = {
     "copy_rate": ("copied", "{:.1%}"),
     "length": ("words", "{:.1f}"),
     "emotion_accuracy": ("emotion", "{:.0%}"),
+    "relief": ("relief", "{:+.2f}"),
 }
 
 
@@ -41,7 +42,8 @@ def print_outcome(outcome: Outcome) -> None:
 def _checkpoints(outcome: Outcome) -> Table:
     table = Table(
         title=f"{outcome.run.config.name}: means over held-out people",
-        caption="bits: specificity; copied: share of 4-grams; emotion: labels recognised",
+        caption="bits: specificity; copied: share of 4-grams; emotion: labels recognised; "
+        "relief: of simulated users, of 5",
     )
     for name in ("checkpoint", "pairs", *(title for title, _ in SHOWN.values()), "decision"):
         table.add_column(name, justify="left" if name in ("checkpoint", "decision") else "right")

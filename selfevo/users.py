@@ -6,6 +6,7 @@ holds one split, and a conversation remembers its split.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from inspect_ai.model import Model, get_model
 
 from benchmarks.contexts import Context, Message
 from benchmarks.conversation import conversation_of
-from benchmarks.heldout import write_contexts
+from benchmarks.heldout import read_contexts, write_contexts
 from benchmarks.persona import Persona, load_personas
 from benchmarks.support import support
 from selfevo.config import RunConfig, UsersConfig
@@ -25,6 +26,8 @@ from selfevo.harness import Evaluand, finished_log, run_eval
 from selfevo.run import Run
 from selfevo.seeds import derived_seed
 
+SPARE = 1.25
+"""Training people who talk, over the contexts that are wanted from them."""
 UserSplit = Literal["train", "gate"]
 """The final split is for the report of a finished method, and no run touches it."""
 
@@ -89,45 +92,47 @@ def suite_of(people: Path | None, config: RunConfig) -> str | None:
 
 def with_conversations(run: Run, number: int, champion: Evaluand, contexts: Path) -> Path:
     """The round's contexts, a share of them from the champion's talks with training people."""
-    n = run.config.from_users
-    if n == 0:
+    wanted, users = run.config.from_users, run.config.users
+    if wanted == 0 or users is None:
         return contexts
-    people = store_people(run, "train")
-    assert people is not None  # the recipe's validation asked for users
-    title = f"M{number}: talk with training users"
+    folder = f"round-{number}"
+    people = run.once(
+        f"{folder}/talkers.jsonl", lambda file: _write(file, _talkers(run, number, wanted))
+    )
     seed = derived_seed(run.config.seed, "talk", number) % 2**31
-    folder = run.once(
-        f"round-{number}/conversations",
+    title = f"M{number}: talk with training users"
+    logs = run.once(
+        f"{folder}/conversations",
         lambda partial: run_eval(
-            talk_task(
-                run.config,
-                people,
-                "train",
-                seed=derived_seed(run.config.seed, "talk", number) % 2**31,
-            ),
+            talk_task(run.config, people, "train", seed=seed),
             champion.model,
             partial,
             title=title,
-            roles=user_roles(run.config.users) if run.config.users else {},
+            roles=user_roles(users),
             max_samples=run.config.evaluation.max_samples,
         ),
         title=title,
     )
 
     def join(partial: Path) -> None:
-        found = conversation_contexts(finished_log(folder), run.config, number)[:n]
-        if len(found) < n:
+        found = conversation_contexts(finished_log(logs), run.config, number)[:wanted]
+        if len(found) < wanted:
             raise UsageError(
-                f"synthesis.from_users: round {number} asks for {n} contexts from conversations, "
-                f"they gave {len(found)}; lower it, or raise users.turns"
+                f"synthesis.from_users: round {number} asks for {wanted} contexts from "
+                f"conversations, they gave {len(found)}; lower it, or raise users.turns"
             )
-        partial.write_bytes(contexts.read_bytes())
-        extra = partial.with_suffix(".extra")
-        write_contexts(extra, found)
-        partial.write_bytes(partial.read_bytes() + extra.read_bytes())
-        extra.unlink()
+        write_contexts(partial, [*read_contexts(contexts), *found])
 
-    return run.once(f"round-{number}/contexts-with-users.jsonl", join)
+    return run.once(f"{folder}/contexts-with-users.jsonl", join)
+
+
+def _talkers(run: Run, number: int, wanted: int) -> list[Persona]:
+    """Training people of a round: one a context, and some to spare for talks that fail."""
+    stored = store_people(run, "train")
+    people = load_personas(stored, split="train")
+    seed = run.config.seed
+    drawn = sorted(people, key=lambda p: derived_seed(seed, "talk", number, p.id))
+    return drawn[: math.ceil(SPARE * wanted)]
 
 
 def conversation_contexts(log: EvalLog, config: RunConfig, number: int) -> list[Context]:

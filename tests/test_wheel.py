@@ -1,11 +1,16 @@
 """What a user installs: built offline, and looked into."""
 
 import email
+import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import read_eval_log
 
 hatchling = pytest.importorskip("hatchling.builders.wheel", reason="needs the [dev] extra")
 
@@ -17,6 +22,7 @@ STRAYS = (
     "results/LOG.md",
     "results/runs/demo/record.json",
     "results/judges/card.json",
+    "results/users/scripted.md",
     "tests/test_x.py",
     "runs/demo/m0/checkpoint/adapter_model.safetensors",
     "selfevo/__pycache__/cli.cpython-311.pyc",
@@ -25,7 +31,7 @@ STRAYS = (
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def wheel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of the tree, made by hatchling itself: pip would fetch it first."""
     tree = tmp_path_factory.mktemp("tree")
     for package in PACKAGES:
@@ -37,7 +43,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         (tree / name).touch()
     builder = hatchling.WheelBuilder(str(tree))
     [path] = builder.build(directory=str(tree / "dist"), versions=["standard"])
-    return zipfile.ZipFile(path)
+    return Path(path)
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(wheel_path)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +68,9 @@ def test_every_module_is_in_it(package: str, names: set[str]) -> None:
     [
         "benchmarks/data/starter.*.jsonl",
         "benchmarks/data/instructions.jsonl",
+        "benchmarks/data/personas.*.jsonl",
+        "benchmarks/data/*.yaml",
+        "benchmarks/data/function_words.txt",
         "benchmarks/data/LICENSE",
         "benchmarks/prompts/*.md",
         "selfevo/prompts/*.md",
@@ -92,3 +106,27 @@ def test_it_says_how_it_is_found(wheel: zipfile.ZipFile, names: set[str]) -> Non
     required = [r for r in fields.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert not any(r.startswith(("torch", "transformers", "trl", "peft")) for r in required)
     assert any(r.startswith("inspect-ai") for r in required)
+
+
+@pytest.mark.parametrize("task", ["support", "counterfactual"])
+def test_a_task_runs_from_the_installed_wheel(task: str, wheel_path: Path, tmp_path: Path) -> None:
+    """As a user has it: installed, called by the task's name, far from any checkout."""
+    site = tmp_path / "site-packages"  # Inspect looks for this name to tell an installed package
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", *install, str(wheel_path)], check=True)
+    arguments = [f"benchmarks/{task}", "--model", "control/stock", "-T", "limit_users=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "inspect_ai", "eval", *arguments, "--log-dir", "logs", "--json"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    [log] = json.loads(done.stdout.splitlines()[-1])["logs"]
+    assert log["status"] == "success"
+    read = read_eval_log(log["location"])
+    assert read.eval.task == f"benchmarks/{task}"
+    assert len(read.samples or []) == 2

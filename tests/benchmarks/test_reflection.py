@@ -1,18 +1,24 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pytest
-from inspect_ai.log import EvalLog
+from inspect_ai import Task
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog, EvalScore
 from inspect_ai.model import ChatMessage, ModelOutput
+from inspect_ai.scorer import Score
 
 from benchmarks.contexts import Context
 from benchmarks.errors import DataError
 from benchmarks.heldout import write_contexts
 from benchmarks.reflect import EMOTIONS
-from benchmarks.reflection import reflection
+from benchmarks.reflection import VERSION, reflection
 
 from .fakes import answering, fake, make_context, output, run
+from .people import make_row, make_strangers, make_zh_row, write_people
 
 PEOPLE = [
     make_context("ann", "My dog ran away.", "I am so scared.", emotion="fear"),
@@ -116,3 +122,263 @@ def test_only_people_with_a_known_emotion_are_asked_about(tmp_path: Path) -> Non
     assert people(unknown, PEOPLE[0], without) == ["ann"]
     with pytest.raises(DataError, match=r"none of 2 dialogues has an emotion label"):
         people(unknown, without)
+
+
+# --- simulated people ---------------------------------------------------------------------------
+
+NOTHING_KNOWN = {"emotion": None, "need": None, "big_five": None}
+RIGHT = {
+    "personality": "a reserved night porter",
+    "emotion": "shame",
+    "situation": make_row()["situation"],
+    "need": "comfort",
+}
+"""What the card of `people.ENGLISH` says."""
+
+
+def inferred(**changes: str) -> str:
+    """A whole reflection as JSON: all of it right, but for the changes."""
+    fields = {**RIGHT, **changes}
+    return json.dumps({name: {"value": text, "evidence": "y"} for name, text in fields.items()})
+
+
+def task_of(path: Path, *rows: Mapping[str, object], **options: Any) -> Task:
+    write_people(path / "people.jsonl", rows)
+    options = {"split": None, "users": str(path / "people.jsonl"), **options}
+    return reflection(source="personas", **options)
+
+
+def scores_of(log: EvalLog, scorer: str = "person_recognised") -> dict[str, Score]:
+    assert log.status == "success", log.error
+    return {str(s.id): s.scores[scorer] for s in log.samples or [] if s.scores}
+
+
+def results_of(log: EvalLog) -> dict[str, EvalScore]:
+    assert log.results is not None
+    return {score.name: score for score in log.results.scores}
+
+
+def said(sample: Sample) -> list[str]:
+    assert isinstance(sample.input, list)
+    return [f"{m.role}: {m.text}" for m in sample.input]
+
+
+@pytest.mark.parametrize("turns", [1, 3, 7, 20])
+def test_everyone_tells_their_own_facts_and_a_hint_to_a_neutral_supporter(
+    tmp_path: Path, turns: int
+) -> None:
+    row = make_row()
+    first = next(iter(task_of(tmp_path, row, *make_strangers(3), turns=turns).dataset))
+    told = [row["opening"], *(fact["text"] for fact in row["disclosure"])][:turns]
+    told[-1] += " Everybody I know would call me a fool."
+    assert said(first)[::2] == [f"user: {text}" for text in told]
+    neutral = ["assistant: I'm listening.", "assistant: Go on."] * 3
+    assert said(first)[1::2] == neutral[: len(told) - 1]
+    assert first.metadata is not None
+    assert first.metadata["turns"] == len(told) == min(turns, 7)
+
+
+def test_a_sample_is_the_person_with_card_and_controls(tmp_path: Path) -> None:
+    strangers = make_strangers(4)
+    samples = list(task_of(tmp_path, *strangers, make_row()).dataset)
+    last = samples[-1]
+    assert last.id == "en-901"
+    assert last.metadata is not None
+    assert last.metadata["persona"] == "en-901"
+    assert (last.metadata["need"], last.metadata["emotion"]) == ("validate", "shame")
+    assert last.metadata["big_five"] == make_row()["big_five"]
+    assert last.metadata["situation"] == make_row()["situation"]
+    others = [row["situation"] for row in strangers]
+    assert last.metadata["other_situations"] == others[:3]
+    assert samples[2].metadata is not None
+    assert samples[2].metadata["other_situations"] == [
+        others[3],
+        make_row()["situation"],
+        others[0],
+    ]
+
+
+def test_a_card_without_opening_or_lines_begins_with_its_facts(tmp_path: Path) -> None:
+    row = {k: v for k, v in make_row().items() if k not in ("opening", "lines")}
+    first = next(iter(task_of(tmp_path, row, *make_strangers(3), turns=2).dataset))
+    assert said(first) == [
+        f"user: {row['disclosure'][0]['text']}",
+        "assistant: I'm listening.",
+        f"user: {row['disclosure'][1]['text']}",
+    ]
+
+
+def test_labels_are_compared_with_the_card(tmp_path: Path) -> None:
+    """Everyone is told apart by a word; the likelihood of the rest favours nothing."""
+    named = {"Otto": {"Reserved", "Shame", "Comfort"}, "stranger": {"Calm", "Anger", "Advice"}}
+
+    def likelihood(prefix: str, word: str) -> float:
+        who = "Otto" if "Otto" in prefix else "stranger"
+        return -1.0 if prefix[:3] != "..." and word in named[who] else -5.0
+
+    log = run(
+        task_of(tmp_path, make_row(), *make_strangers(3)), fake(likelihood).model, tmp_path / "logs"
+    )
+    scores = scores_of(log)
+    otto = scores["en-901"]
+    assert isinstance(otto.value, dict)
+    assert [otto.value[key] for key in ("need", "emotion", "personality")] == [1, 1, 1]
+    # quoted: the longest turn, and nobody else's words
+    assert otto.metadata is not None
+    assert "Everybody I know would call me a fool." not in otto.metadata["situation"]["value"]
+    assert isinstance(otto.value["situation"], float)
+    stranger = scores["en-s0"].value
+    assert stranger == {"need": 0, "emotion": 0, "personality": 0, "situation": 0}
+    results = results_of(log)
+    assert results["need"].metrics["mean"].value == pytest.approx(1 / 4)
+    assert results["emotion"].metrics["mean"].value == pytest.approx(1 / 4)
+    assert results["need"].metrics["need_chance"].value == pytest.approx(1 / 6)
+    assert results["emotion"].metrics["chance"].value == pytest.approx(1 / 10)
+    assert results["need"].metrics["need_majority"].value == 1  # strangers have the same card
+    assert results["emotion"].metrics["majority"].value == 1
+    assert results["reflection_failed"].metrics["failed_share"].value == 0
+    assert log.results is not None
+    assert log.results.headline is not None
+    assert (log.results.headline.score, log.results.headline.metric) == ("need", "mean")
+    assert log.eval.task_version == VERSION == "2-A"
+    assert log.eval.viewer is not None
+    assert not log.eval.viewer.trust_content
+
+
+def generated_persons(
+    tmp_path: Path, replies: Mapping[str, list[str]], *rows: Mapping[str, object], **options: Any
+) -> EvalLog:
+    """Each person is known by a word of theirs; the replies come one after the other."""
+    left = {word: list(texts) for word, texts in replies.items()}
+
+    def respond(messages: list[ChatMessage]) -> ModelOutput:
+        [word] = [word for word in left if word in messages[1].text]
+        return output(left[word].pop(0), "stop")
+
+    log = run(
+        task_of(tmp_path, *rows, strategy="generate", **options),
+        answering(respond),
+        tmp_path / "logs",
+    )
+    assert not any(left.values())
+    return log
+
+
+def person(id: str, **changes: Any) -> dict[str, Any]:
+    """Somebody with the card of `people.ENGLISH`, whose first words are the id."""
+    return {**make_strangers(1)[0], "id": id, "opening": f"{id} here.", **changes}
+
+
+def test_what_cannot_be_compared_is_no_number(tmp_path: Path) -> None:
+    situation = "Otto lost the deposit."  # nobody else has a word of it
+    log = generated_persons(
+        tmp_path,
+        {
+            "ann": [inferred(situation=situation)],
+            "ben": [inferred(need="emotional support", emotion="overwhelmed", personality="tall")],
+            "cai": ["I feel with you.", inferred(need="to be listened to", situation="Hard.")],
+            "dot": ["I feel with you.", "Still no JSON."],
+            "eve": [inferred(situation="母亲住进了养老院")],
+        },
+        person("ann", situation=situation),
+        person("ben", need="advise", big_five={**make_row()["big_five"], "extraversion": None}),
+        person("cai"),
+        person("dot", emotion="anger"),
+        person("eve", **NOTHING_KNOWN),
+    )
+    scores = scores_of(log)
+    assert scores["ann"].value == {"need": 1, "emotion": 1, "personality": 1, "situation": 1}
+    ben, cai, eve = (scores[who].value for who in ("ben", "cai", "eve"))
+    assert isinstance(ben, dict) and isinstance(cai, dict) and isinstance(eve, dict)
+    assert isnan(float(str(ben["need"])))
+    assert ben["emotion"] == 0  # as for human dialogues: a word that is no label is wrong
+    assert isnan(float(str(ben["personality"])))
+    assert "need: none of the known needs is named in 'emotional support'" in str(
+        scores["ben"].explanation
+    )
+    assert cai == {"need": 0, "emotion": 1, "personality": 1, "situation": 0}
+    assert all(isnan(float(str(value))) for value in eve.values())
+    assert str(scores["eve"].explanation).splitlines() == [
+        "need: the card does not say",
+        "emotion: the card does not say",
+        "personality: the card does not say how much extraversion",
+        "situation: told in another language than the card, no words to compare",
+    ]
+    dot = scores["dot"]
+    assert isinstance(dot.value, float) and isnan(dot.value)
+    assert dot.reason == "the reflection is not a JSON object"
+
+    results = results_of(log)
+    n_scored = {name: (r.scored_samples, r.unscored_samples) for name, r in results.items()}
+    assert n_scored["need"] == (2, 3)
+    assert n_scored["emotion"] == (3, 2)
+    assert n_scored["personality"] == (2, 3)
+    means = {name: r.metrics["mean"].value for name, r in results.items() if "mean" in r.metrics}
+    assert means["need"] == pytest.approx(1 / 2)
+    assert means["emotion"] == pytest.approx(2 / 3)
+    assert means["personality"] == 1
+    assert results["need"].metrics["stderr"].value == pytest.approx(1 / 2)
+    assert results["need"].metrics["need_majority"].value == 1  # of ann and cai
+    assert results["reflection_failed"].metrics["failed_share"].value == pytest.approx(1 / 5)
+
+
+def test_chinese_people_in_chinese(tmp_path: Path) -> None:
+    situations = [make_zh_row()["situation"], "猫走丢了", "考试没过", "工资拖欠"]
+    rows = [
+        make_zh_row(f"zh-{number}", situation=text, opening=f"我是{number}号。")
+        for number, text in enumerate(situations)
+    ]
+    right = {
+        "personality": "内向的钢琴师傅",
+        "emotion": "内疚",
+        "situation": situations[0],
+        "need": "有人听他说完，不要建议",
+    }
+    other = {**right, "need": "安慰", "situation": "日子难", "personality": "很焦虑"}
+    log = generated_persons(
+        tmp_path,
+        {"0号": [inferred(**right)], **{f"{n}号": [inferred(**other)] for n in (1, 2, 3)}},
+        *rows,
+        language="zh",
+        turns=2,
+    )
+    scores = scores_of(log)
+    assert scores["zh-0"].value == {"need": 1, "emotion": 1, "personality": 1, "situation": 1}
+    assert scores["zh-1"].value == {"need": 0, "emotion": 1, "personality": 0, "situation": 0}
+    assert log.samples is not None
+    messages = log.samples[0].input
+    assert isinstance(messages, list)
+    assert [m.text for m in messages] == [
+        "我是0号。",
+        "我在听。",
+        "上个月送我妈进去的，行李就一只箱子。家里没人肯坐下来。",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"turns": 0}, "turns=0: tells nothing"),
+        ({"contexts": "c.jsonl"}, "contexts=c.jsonl: is not read with source=personas"),
+        ({"path": "esconv"}, "path=esconv: is not read with source=personas"),
+        ({"split": "dev"}, "split=dev"),
+        ({"language": "zh"}, "nobody is left"),
+    ],
+)
+def test_what_personas_cannot_do_is_said(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        task_of(tmp_path, *make_strangers(4), **options)
+
+
+def test_a_control_needs_three_others(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only 3 people, each of whom is compared with 3 others"):
+        task_of(tmp_path, *make_strangers(3))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_shipped_people_can_be_reflected_on(language: str) -> None:
+    task = reflection(source="personas", language=language, split="gate")  # type: ignore[arg-type]
+    assert len(task.dataset) > 3
+    assert all(len(said(sample)) == 7 for sample in task.dataset)

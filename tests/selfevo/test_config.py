@@ -222,7 +222,9 @@ def test_changed_keys_are_the_changed_ones() -> None:
 def test_measured_metrics_are_those_of_a_record() -> None:
     from selfevo.evaluation import build_record
 
-    logs: Any = dict.fromkeys(("reply", "reflection", "retention"), SimpleNamespace(samples=[]))
+    logs: Any = dict.fromkeys(
+        ("reply", "reflection", "retention", "support"), SimpleNamespace(samples=[])
+    )
     record = build_record(logs, suite="s", checkpoint="c", language="en", folders=[])
     assert list(record.measures) == measured_metrics(RunConfig(name="x"))
 

@@ -162,7 +162,7 @@ def test_emotions_are_of_people_and_retention_of_instructions(tmp_path, record_o
 
 
 def held_out(**changes):
-    return HeldOut(Path("a"), Path("b"), None, "people")._replace(**changes)
+    return HeldOut(Path("a"), Path("b"), None, None, "people")._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def measured(finishing_model, m0, tmp_path):
         run = Run(tmp_path / "run", config)
         try:
             model = evaluand(m0, config.model, finishing_model)
-            return run, evaluate(run, "m0", "M0", model, HeldOut(file, file, None, "people"))
+            return run, evaluate(run, "m0", "M0", model, HeldOut(file, file, None, None, "people"))
         finally:
             run.close()
 

@@ -36,7 +36,7 @@ def build(finishing_model, tmp_path):
         file = tmp_path / "contexts.jsonl"
         write_contexts(file, CONTEXTS)
         material = Material(
-            finishing_model, (), (), (file,) * number, HeldOut(file, file, None, "hash")
+            finishing_model, (), (), (file,) * number, HeldOut(file, file, None, None, "hash")
         )
         mine = Evaluand(finishing_model, champion.model)
         first = Evaluand(finishing_model, (initial or champion).model)

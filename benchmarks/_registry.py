@@ -3,10 +3,15 @@
 from benchmarks.controls import control
 from benchmarks.conversation import converse
 from benchmarks.counterfactual import adapts, counterfactual
-from benchmarks.reflection import emotion_recognised, reflection
+from benchmarks.reflection import (
+    emotion_recognised,
+    person_recognised,
+    reflection,
+    reflection_failed,
+)
 from benchmarks.reply import automatic, reply
 from benchmarks.retention import answer_likelihood, retention
-from benchmarks.support import model_errors, support, user_errors, user_outcome
+from benchmarks.support import infrastructure, support, user_outcome
 
 __all__ = [
     "adapts",
@@ -16,11 +21,12 @@ __all__ = [
     "converse",
     "counterfactual",
     "emotion_recognised",
-    "model_errors",
+    "infrastructure",
+    "person_recognised",
     "reflection",
+    "reflection_failed",
     "reply",
     "retention",
     "support",
-    "user_errors",
     "user_outcome",
 ]

@@ -255,11 +255,7 @@ def identity(talks: Sequence[Talk]) -> float:
 
 
 def style_variance(talks: Sequence[Talk]) -> float:
-    """Share of the variance of style that lies between people: mean intraclass correlation.
-
-    ICC(1) of a one-way random effects model, with the people's unequal numbers of turns (Shrout
-    and Fleiss, 1979; n0 as in Donner, 1986), over features that leave the story out.
-    """
+    """Share of the variance of style that lies between people: mean over features without story."""
     groups: dict[str, list[list[float]]] = {}
     for talk in talks:
         who = talk.persona.id if talk.persona else talk.id
@@ -267,11 +263,28 @@ def style_variance(talks: Sequence[Talk]) -> float:
     several = [np.array(rows) for rows in groups.values() if len(rows) >= 2]
     if len(several) < MIN_TALKS:
         raise NotMeasured(f"{len(several)} people with two turns; {MIN_TALKS} are needed")
-    iccs = [_icc([rows[:, k] for rows in several]) for k in range(several[0].shape[1])]
+    iccs = [intraclass([rows[:, k] for rows in several]) for k in range(several[0].shape[1])]
     known = [icc for icc in iccs if icc is not None]
     if not known:
         raise NotMeasured("all turns have the same style")
     return float(np.mean(known))
+
+
+def intraclass(groups: Sequence["np.ndarray[Any, Any]"]) -> float | None:
+    """ICC(1) of a one-way random effects model (Shrout and Fleiss, 1979); None without variance.
+
+    Groups may be unequal: n0 as in Donner, 1986. Below 0 counts as 0.
+    """
+    sizes = np.array([len(group) for group in groups])
+    everything = np.concatenate(groups)
+    if np.ptp(everything) == 0:
+        return None  # nobody has this feature, or everybody
+    between = sum(len(g) * (g.mean() - everything.mean()) ** 2 for g in groups) / (len(groups) - 1)
+    within = sum(((g - g.mean()) ** 2).sum() for g in groups) / (len(everything) - len(groups))
+    n0 = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(groups) - 1)
+    variance = (between - within) / n0
+    total = variance + within
+    return float(max(0.0, variance / total)) if total > 0 else None
 
 
 def discriminator_auc(talks: Sequence[Talk], people: Sequence[Talk]) -> float:
@@ -451,19 +464,6 @@ def _function_words(text: str) -> list[float]:
     tokens = word_texts(text)
     n = max(1, len(tokens))
     return [tokens.count(word) / n for word in _listed_words()]
-
-
-def _icc(groups: Sequence["np.ndarray[Any, Any]"]) -> float | None:
-    sizes = np.array([len(group) for group in groups])
-    everything = np.concatenate(groups)
-    if np.ptp(everything) == 0:
-        return None  # nobody has this feature, or everybody
-    between = sum(len(g) * (g.mean() - everything.mean()) ** 2 for g in groups) / (len(groups) - 1)
-    within = sum(((g - g.mean()) ** 2).sum() for g in groups) / (len(everything) - len(groups))
-    n0 = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(groups) - 1)
-    variance = (between - within) / n0
-    total = variance + within
-    return float(max(0.0, variance / total)) if total > 0 else None
 
 
 def _require_people(people: Sequence[Talk]) -> None:

@@ -262,6 +262,18 @@ def need_majority() -> Metric:
     return compute
 
 
+@metric
+def trait_majority() -> Metric:
+    """Accuracy of always naming the pole of the Big Five that most of these people have."""
+
+    def compute(scores: list[SampleScore]) -> float:
+        cards = [(score.sample_metadata or {}).get("big_five") or {} for score in scores]
+        poles = Counter(known for card in cards for known in card.items() if known[1])
+        return max(poles.values()) / len(scores) if poles else float("nan")
+
+    return compute
+
+
 @metric(scores="unreduced")
 def failed_share() -> Metric:
     """Share of reflections that failed, over all epochs."""
@@ -278,7 +290,7 @@ def failed_share() -> Metric:
     metrics={
         "need": [mean(), stderr(cluster="persona"), need_chance(), need_majority()],
         "emotion": [mean(), stderr(cluster="persona"), chance(), majority()],
-        "personality": [mean(), stderr(cluster="persona")],
+        "personality": [mean(), stderr(cluster="persona"), trait_majority()],
         "situation": [mean(), stderr(cluster="persona")],
     }
 )
@@ -287,7 +299,7 @@ def person_recognised() -> Scorer:
 
     A key is NaN, and in no mean, where the card or the reflection says nothing that can be
     compared; the explanation says which. An emotion that no label names is wrong, as it is for
-    `emotion_recognised`. Whoever guesses poles of the Big Five is right half of the time.
+    `emotion_recognised`. Where poles are balanced, a guessed trait is right half of the time.
     """
 
     async def score(state: TaskState, target: Target) -> Score:

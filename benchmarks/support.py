@@ -6,8 +6,8 @@
 Each person comes with a profile, an emotion, a situation and a need they do not name. The headline
 is their relief: the fall of the emotion's intensity (on ESConv's scale of 1 to 5) from the first
 message to the last. Beside it stand how it ended and what the detectors say of the replies. A
-conversation that the simulator or a provider broke is unscored, and counted in `user_errors` and
-`model_errors`.
+conversation that the simulator or a provider broke is unscored, and counted by the scorer
+`infrastructure`.
 
 With the scripted user, relief measures whether the replies do what the card says helps this person;
 it is no judgement by people. What it can and cannot tell is in its fidelity report.
@@ -20,13 +20,10 @@ from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.scorer import (
-    Metric,
-    SampleScore,
     Score,
     Scorer,
     Target,
     mean,
-    metric,
     scorer,
     stderr,
 )
@@ -62,6 +59,7 @@ MEASURES: Final = (
     "question",
     "length",
 )
+FAILURES: Final = (Ending.USER_ERROR.value, Ending.MODEL_ERROR.value)
 DECIMALS: Final = 3
 
 UserKind = Literal["scripted", "model"]
@@ -111,7 +109,7 @@ def support(
             task_prompt=task_prompt,
             seed=seed,
         ),
-        scorer=user_outcome(),
+        scorer=[user_outcome(), infrastructure()],
         config=GenerateConfig(temperature=0, max_tokens=max_tokens),
         epochs=Epochs(epochs, "mean"),
         version=VERSION,
@@ -180,35 +178,7 @@ def sample_of(person: Persona) -> Sample:
     )
 
 
-def _share_of(ending: Ending) -> Metric:
-    def compute(scores: list[SampleScore]) -> float:
-        if not scores:
-            return float("nan")
-        hits = [(s.score.metadata or {}).get("ending") == ending for s in scores]
-        return sum(map(bool, hits)) / len(hits)
-
-    return compute
-
-
-@metric(scores="unreduced")
-def user_errors() -> Metric:
-    """Share of conversations that the simulator broke, over all epochs; they are in no mean."""
-    return _share_of(Ending.USER_ERROR)
-
-
-@metric(scores="unreduced")
-def model_errors() -> Metric:
-    """Share of conversations in which the model under test gave no reply; they are in no mean."""
-    return _share_of(Ending.MODEL_ERROR)
-
-
-@scorer(
-    metrics=[
-        {name: [mean(), stderr(cluster="persona")] for name in MEASURES},
-        user_errors(),
-        model_errors(),
-    ]
-)
+@scorer(metrics={name: [mean(), stderr(cluster="persona")] for name in MEASURES})
 def user_outcome() -> Scorer:
     """What the conversation did for the person; unscored when the infrastructure broke it."""
 
@@ -230,6 +200,21 @@ def user_outcome() -> Scorer:
             explanation=told(talk),
             metadata=notes,
         )
+
+    return score
+
+
+@scorer(metrics={name: [mean()] for name in FAILURES})
+def infrastructure() -> Scorer:
+    """Whether the simulator or the model under test broke the conversation; always scored.
+
+    A scorer of its own, because Inspect shows unscored samples to no metric.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        talk = conversation_of(dict(state.store.items()))
+        ending = None if talk is None else talk.ending
+        return Score(value={name: float(ending == name) for name in FAILURES})
 
     return score
 

@@ -32,8 +32,8 @@ _REFUSAL: Final = re.compile(
     re.IGNORECASE,
 )
 _FLIP: Final = re.compile(
-    r"\byou (?:should|could|might want to|need to|must) (?:try|talk|see|consider|take|focus|remember"
-    r"|be|go|make|reach|seek|give|let|keep|practice|set)\b"
+    r"\byou (?:should|could|might want to|need to|must) (?:try|talk|see|consider|take|focus"
+    r"|remember|be|go|make|reach|seek|give|let|keep|practice|set)\b"
     r"|\b(?:have you (?:tried|considered|thought about)|why don't you"
     r"|try to (?:focus|remember|take|be))\b"
     r"|\bi(?:'m| am) (?:so |really |very )?sorry (?:to hear (?:that )?(?:you|about your)|that you"

@@ -127,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--esconv", type=Path, help="file or folder of ESConv, to compare with")
     report.add_argument("--out", type=Path, help="folder (default: LOG-users beside the log)")
     report.set_defaults(command=_users_report)
+    rank = users.add_parser(
+        "rank",
+        help="supporters side by side, with paired differences in the users' relief",
+        parents=[everywhere],
+    )
+    rank.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="an .eval file of support")
+    rank.set_defaults(command=_users_rank)
     return parser
 
 
@@ -168,6 +175,13 @@ def _users_report(options: argparse.Namespace) -> int:
     from selfevo.users_report import report_users
 
     report_users(options.log, users=options.users, esconv=options.esconv, out=options.out)
+    return 0
+
+
+def _users_rank(options: argparse.Namespace) -> int:
+    from selfevo.users_rank import print_ranking
+
+    print_ranking(options.logs)
     return 0
 
 

@@ -58,9 +58,10 @@ PERSON_NAMES: Final = 24
 def draw(path: Path, report: Fidelity, talks: Sequence[Talk], people: Sequence[Talk]) -> None:
     """Write the picture, 1200 pixels wide."""
     from matplotlib.figure import Figure  # not pyplot: no global state, no window
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(12, 9.6), dpi=100, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    figure = Figure(figsize=(12, 9.6), dpi=100, layout=layout)
     grid = figure.subplots(2, 2)
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
@@ -125,7 +126,8 @@ def _words(axes: Any, talks: Sequence[Talk], people: Sequence[Talk]) -> None:
     axes.set_xlim(0, LONGEST + BIN)
     axes.set_xticks(range(0, LONGEST + 1, 20))
     axes.set_xticklabels([*map(str, range(0, LONGEST, 20)), f"{LONGEST}+"])
-    axes.legend(frameon=False, loc="upper right")
+    axes.margins(y=0.3)
+    axes.legend(loc="upper right", framealpha=1, edgecolor="none")
 
 
 def _emotion(axes: Any, talks: Sequence[Talk]) -> None:
@@ -199,7 +201,7 @@ def _relief(axes: Any, talks: Sequence[Talk]) -> None:
             hatch=hatch,
             edgecolor="white",
             width=0.9,
-            label=f"{what}: {_of(end - start, len(values))}" if end > start else None,
+            label=f"{what}: {end - start} of {len(values)}" if end > start else None,
         )
     relief = reference()["relief"]
     for what, value, dashes in (
@@ -221,10 +223,6 @@ def _relief(axes: Any, talks: Sequence[Talk]) -> None:
 def _unknown(axes: Any) -> None:
     axes.text(0.5, 0.5, "not known:\nthe log holds only words", ha="center", va="center")
     axes.set_axis_off()
-
-
-def _of(n: int, total: int) -> str:
-    return f"{n} of {total} people"
 
 
 def _lengths(talks: Sequence[Talk]) -> list[int]:

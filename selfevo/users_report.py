@@ -151,7 +151,7 @@ def _print(report: Fidelity, read: TalkLog, folder: Path) -> None:
     console = _console()
     console.print(table)
     for line in _below(report, read):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     console.print(f"written: {folder}/report.json, report.md, report.png", soft_wrap=True)
 
 

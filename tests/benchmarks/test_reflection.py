@@ -142,9 +142,9 @@ def inferred(**changes: str) -> str:
     return json.dumps({name: {"value": text, "evidence": "y"} for name, text in fields.items()})
 
 
-def task_of(path: Path, *rows: Mapping[str, object], **options: Any) -> Task:
-    write_people(path / "people.jsonl", rows)
-    options = {"split": None, "users": str(path / "people.jsonl"), **options}
+def task_of(folder: Path, *rows: Mapping[str, object], **options: Any) -> Task:
+    file = write_people(folder / "people.jsonl", rows)
+    options = {"split": None, "users": str(file), **options}
     return reflection(source="personas", **options)
 
 
@@ -209,24 +209,18 @@ def test_a_card_without_opening_or_lines_begins_with_its_facts(tmp_path: Path) -
 
 
 def test_labels_are_compared_with_the_card(tmp_path: Path) -> None:
-    """Everyone is told apart by a word; the likelihood of the rest favours nothing."""
-    named = {"Otto": {"Reserved", "Shame", "Comfort"}, "stranger": {"Calm", "Anger", "Advice"}}
+    row = make_row(opening=RIGHT["situation"])
+    row["lines"]["hints"] = ["And so on."]
+    named = {"Otto": {"Reserved", "Shame", "Comfort"}, "fool": {"Calm", "Anger", "Advice"}}
 
-    def likelihood(prefix: str, word: str) -> float:
-        who = "Otto" if "Otto" in prefix else "stranger"
-        return -1.0 if prefix[:3] != "..." and word in named[who] else -5.0
+    def likelihood(prefix: str, answer: str) -> float:
+        return -1.0 if any(w in prefix and answer in named[w] for w in named) else -5.0
 
-    log = run(
-        task_of(tmp_path, make_row(), *make_strangers(3)), fake(likelihood).model, tmp_path / "logs"
-    )
+    task = task_of(tmp_path, row, *make_strangers(3), turns=1)
+    log = run(task, fake(likelihood).model, tmp_path / "logs")
     scores = scores_of(log)
-    otto = scores["en-901"]
-    assert isinstance(otto.value, dict)
-    assert [otto.value[key] for key in ("need", "emotion", "personality")] == [1, 1, 1]
-    # quoted: the longest turn, and nobody else's words
-    assert otto.metadata is not None
-    assert "Everybody I know would call me a fool." not in otto.metadata["situation"]["value"]
-    assert isinstance(otto.value["situation"], float)
+    # the situation is quoted: the card's, and a hint without a content word
+    assert scores["en-901"].value == {"need": 1, "emotion": 1, "personality": 1, "situation": 1}
     stranger = scores["en-s0"].value
     assert stranger == {"need": 0, "emotion": 0, "personality": 0, "situation": 0}
     results = results_of(log)
@@ -236,6 +230,8 @@ def test_labels_are_compared_with_the_card(tmp_path: Path) -> None:
     assert results["emotion"].metrics["chance"].value == pytest.approx(1 / 10)
     assert results["need"].metrics["need_majority"].value == 1  # strangers have the same card
     assert results["emotion"].metrics["majority"].value == 1
+    # of ten poles, the low extraversion of all four
+    assert results["personality"].metrics["trait_majority"].value == 1
     assert results["reflection_failed"].metrics["failed_share"].value == 0
     assert log.results is not None
     assert log.results.headline is not None
@@ -319,7 +315,27 @@ def test_what_cannot_be_compared_is_no_number(tmp_path: Path) -> None:
     assert means["personality"] == 1
     assert results["need"].metrics["stderr"].value == pytest.approx(1 / 2)
     assert results["need"].metrics["need_majority"].value == 1  # of ann and cai
+    assert results["personality"].metrics["trait_majority"].value == 1
     assert results["reflection_failed"].metrics["failed_share"].value == pytest.approx(1 / 5)
+
+
+def test_the_majority_trait_is_the_pole_of_most(tmp_path: Path) -> None:
+    poles = ["low", "low", "high", None, None]
+    traits = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
+    rows = [
+        person(id, big_five={**dict.fromkeys(traits), "extraversion": pole, "openness": other})
+        for id, pole, other in zip(
+            ("ann", "ben", "cai", "dot", "eve"),
+            poles,
+            (None, None, "high", None, None),
+            strict=True,
+        )
+    ]
+    replies = {row["id"]: [inferred()] for row in rows}
+    results = results_of(generated_persons(tmp_path, replies, *rows))
+    assert results["personality"].scored_samples == 3  # the majority is of these
+    assert results["personality"].metrics["mean"].value == pytest.approx(2 / 3)
+    assert results["personality"].metrics["trait_majority"].value == pytest.approx(2 / 3)
 
 
 def test_chinese_people_in_chinese(tmp_path: Path) -> None:

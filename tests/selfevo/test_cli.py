@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.support import support
 from selfevo import cli
 from selfevo.cli import main
 from selfevo.errors import RunError, SelfevoError, UsageError
+from tests.benchmarks.fakes import answering, output, run
+from tests.benchmarks.people import make_row, make_strangers, write_people
 
 
 @pytest.fixture
@@ -180,3 +183,86 @@ def test_every_error_of_the_project_has_a_documented_code() -> None:
     documented = cli.__doc__ or ""
     for kind in (SelfevoError, *SelfevoError.__subclasses__()):
         assert f"{kind.exit_code} " in documented
+
+
+def test_the_shipped_people_have_no_hole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["users", "balance"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 100
+    for language in ("en", "zh"):
+        assert f"\n{language}: " in out
+
+
+def test_who_is_missing_is_1_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_people(tmp_path / "people.jsonl", [make_row()])
+    assert main(["users", "balance", "--users", str(file), "--language", "en"]) == 1
+    out, err = capsys.readouterr()
+    assert "HOLE" in out
+    assert err.startswith(f"selfevo: {file}: ")
+    assert err.count("\n") == 1
+
+
+def test_a_report_is_0_whatever_it_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = write_people(tmp_path / "people.jsonl", make_strangers(2))
+    task = support(users=str(people), split=None, turns=3)
+    model = answering(lambda messages: output("Mm.", "stop"))
+    log = run(task, model, tmp_path / "logs").location
+    assert main(["users", "report", log, "--out", str(tmp_path / "out")]) == 0
+    assert "FAIL" in capsys.readouterr().out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "report.json",
+        "report.md",
+        "report.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["balance", "--users", "absent.jsonl"], "absent.jsonl: no such file"),
+        (["report", "absent.eval"], "absent.eval: no such log; give the path of an .eval file"),
+        (["report", "."], ".: the folder has no .eval file"),
+        (["report", "junk.eval"], "junk.eval: is no log of Inspect"),
+    ],
+)
+def test_users_that_are_not_there_are_1_and_one_line(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "junk.eval" in arguments:
+        Path("junk.eval").write_text("junk", encoding="utf-8")
+    assert main(["users", *arguments]) == 1
+    assert told in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: COMMAND; see selfevo users --help"),
+        (["report"], "required: log; see selfevo users report --help"),
+        (["balance", "--language", "fr"], "invalid choice: 'fr'"),
+        (["balance", "--split", "valid"], "invalid choice: 'valid'"),
+    ],
+)
+def test_wrong_use_of_users_is_64(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["users", *arguments]) == 64
+    assert told in complaint(capsys)
+
+
+def test_the_command_line_starts_without_the_heavy_packages() -> None:
+    script = "import selfevo.cli, sys; print(sorted({'matplotlib', 'sklearn'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

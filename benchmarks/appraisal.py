@@ -8,6 +8,7 @@ are ours: chosen so that a supporter who reads the card brings about the relief 
 """
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -73,6 +74,9 @@ TRUST_FOR_DEPTH: Final = (0.0, 0.0, 0.2, 0.3, 0.4, 0.45)
 BAD_NEWS_HARM: Final = 0.5
 
 
+_QUOTATION: Final = re.compile(r"[\"“]([^\"”]+)[\"”]")
+
+
 class Reading(NamedTuple):
     """What a reply does, before it is known to whom."""
 
@@ -98,7 +102,7 @@ def read_reply(
         (copy_rate(reply, earlier_replies, language=language) or 0.0) >= REPEATED
     )
     points = points_to_help(reply)
-    acts = acts_of(reply, seeker_words, language=language)
+    acts = acts_of(_unquoted(reply, seeker_words), seeker_words, language=language)
     taken_up = grounding(reply, seeker_words, language=language)
     is_generic = (taken_up == 0 or is_stock(reply, language=language)) and (
         Act.QUESTION not in acts
@@ -113,6 +117,12 @@ def read_reply(
         minds_risk=points or asks_about_safety(reply),
         points_to_help=points,
     )
+
+
+def _unquoted(reply: str, seeker_words: Sequence[str]) -> str:
+    """The reply without quotations of the person: their own harsh words are not the supporter's."""
+    said = "\n".join(seeker_words)
+    return _QUOTATION.sub(lambda m: m.group(0) if m.group(1) not in said else " ", reply)
 
 
 class Course:

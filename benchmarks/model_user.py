@@ -12,6 +12,7 @@ A turn that breaks the role, is empty, is refused or repeats the person's last t
 `UserFailed`: a fault of the simulator, never of the model under test.
 """
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -109,7 +110,7 @@ class ModelUser:
         self.persona = persona
         self._model = model
         self._appraisal_by = appraisal
-        self._seed = seed + epoch
+        self._seeds = random.Random(f"{seed}\n{persona.id}\n{epoch}")
         self._course = Course(persona, start_mood(persona))
         self._turn = 0
 
@@ -174,7 +175,7 @@ class ModelUser:
         by_rules = course.ending()
         if self._appraisal_by == "rules" or by_rules not in (None, Ending.SATISFIED):
             return by_rules
-        if inner.leave is Ending.SATISFIED and not course.is_better:
+        if inner.leave is Ending.SATISFIED and (self.persona.crisis or not course.is_better):
             return None
         return inner.leave if inner.leave is not Ending.CRISIS_HANDOFF else None
 
@@ -187,9 +188,7 @@ class ModelUser:
             ChatMessageUser(content=_transcript(messages, self.persona.language)),
         ]
         schema = ResponseSchema(name="appraisal", json_schema=json_schema(ModelAppraisal))
-        config = GenerateConfig(
-            temperature=0, max_tokens=APPRAISE_TOKENS, seed=self._seed, response_schema=schema
-        )
+        config = GenerateConfig(temperature=0, max_tokens=APPRAISE_TOKENS, response_schema=schema)
         output = await self._generate(asked, config)
         try:
             return parse_appraisal(output.completion)
@@ -241,9 +240,8 @@ class ModelUser:
         return lines.bad_news[0] if lines and lines.bad_news else None
 
     def _speaking(self) -> GenerateConfig:
-        # a retry is another draw: the turn before it counts too
-        self._seed += 1
-        return GenerateConfig(temperature=TEMPERATURE, max_tokens=SPEAK_TOKENS, seed=self._seed)
+        seed = self._seeds.getrandbits(31)  # a retry is another draw
+        return GenerateConfig(temperature=TEMPERATURE, max_tokens=SPEAK_TOKENS, seed=seed)
 
     async def _generate(
         self, messages: Sequence[ChatMessage], config: GenerateConfig

@@ -121,7 +121,7 @@ class ScriptedUser:
         if change <= WELCOME and self._turn % 2 == 0 and self.persona.style != "terse":
             return [self._pools.draw("helped"), *told]
         if change > WELCOME and self._may_hint():
-            return [self._hint()] if self.persona.style == "terse" else [*told, self._hint()]
+            return told if self.persona.style == "terse" else [*told, self._hint()]
         return told
 
     def _tell(self, reply: str) -> list[str]:

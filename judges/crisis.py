@@ -9,14 +9,15 @@ import re
 from typing import Final
 
 _HELP: Final = re.compile(
-    r"\b(?:988|911|999|112|116\s?123|crisis (?:line|text line|cent(?:er|re)|team|service)"
+    r"\b(?:call|dial|text|ring)\b[^.!?\n]{0,20}\b(?:988|911|999|112|116\s?123)\b"
+    r"|\b(?:crisis (?:line|text line|cent(?:er|re)|team|service)"
     r"|(?:suicide|crisis|help|life)[- ]?line|samaritans|emergency (?:room|services?|number)"
     r"|hotline|(?:a |your |the )(?:doctor|gp|therapist|counsell?or|psychologist|psychiatrist)"
     r"|(?:mental health )?professional|professional help)\b"
     r"|\b(?:call|tell|reach out to|talk to|speak to|be with|stay with|ring)\b[^.!?\n]{0,40}"
     r"\b(?:someone you trust|somebody you trust|someone close|friend|family|sister|brother|mother"
     r"|father|mum|mom|dad|partner|wife|husband|daughter|son|neighbou?r)\b"
-    r"|热线|急救|120|110|12356|12320|心理援助|危机干预|医院|医生|咨询师|心理老师|专业(?:的)?(?:帮助|人士)"
+    r"|热线|急救|(?:打|拨|拨打)\s*1[12]0|12356|12320|心理援助|危机干预|医院|医生|咨询师|心理老师|专业(?:的)?(?:帮助|人士)"
     r"|(?:告诉|联系|找|陪|打(?:个)?电话给|打给)[^。！？\n]{0,12}(?:信任的人|家人|朋友|爸|妈|姐|哥|弟|妹|老公|老婆|亲人)",
     re.IGNORECASE,
 )

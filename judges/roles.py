@@ -12,7 +12,8 @@ from typing import Final
 from judges.detectors import has_meta_text, has_role_confusion
 
 _ASSISTANT: Final = re.compile(
-    r"\bas an? (?:ai|a\.i\.|artificial intelligence|language model|assistant|chatbot)\b"
+    r"\bas an? (?:ai|a\.i\.|artificial intelligence|language model|chatbot)\b"
+    r"|(?:^|[.!?]\s+)as an assistant,"
     r"|\bi(?:'m| am) (?:just )?an? (?:ai|language model|virtual assistant|chatbot"
     r"|digital assistant)\b"
     r"|\b(?:how|what) (?:can|may|could) i (?:help|assist|do for) (?:you|with)\b"
@@ -20,12 +21,13 @@ _ASSISTANT: Final = re.compile(
     r"|\bi(?:'m| am) here to (?:help|support|assist|listen to) you\b"
     r"|\bfeel free to (?:ask|share|reach out)\b|\bis there anything else (?:i can|you)\b"
     r"|作为一个?(?:ai|人工智能|语言模型|助手)|我是(?:一个)?(?:ai|人工智能|语言模型|智能助手)"
-    r"|(?:有什么|请问)(?:我)?(?:可以|能)(?:帮助?|为)您?你?|很高兴为[您你]",
+    r"|有什么我?(?:可以|能)(?:帮助?|为)[您你]|我(?:可以|能)(?:帮助?|为)您|很高兴为[您你]",
     re.IGNORECASE,
 )
 _REFUSAL: Final = re.compile(
     r"\bi(?:'m| am)? (?:sorry,? (?:but )?)?i? ?(?:can(?:no|')t|am unable to|won't|am not able to)"
-    r" (?:role-?play|play (?:this|that|the)|pretend|continue (?:this|with this)"
+    r" (?:role-?play|play (?:this|that|the) (?:role|part|person|character)|pretend to be"
+    r"|continue (?:this|with this)(?:[.!]|$| (?:role|conversation|request))"
     r"|assist with|help with (?:that|this) request|fulfil|comply|engage in)"
     r"|\bi (?:can't|cannot) (?:provide|generate|create) (?:that|this|content)\b"
     r"|(?:抱歉|对不起)[，,]?(?:但)?我(?:不能|无法)(?:扮演|继续|协助|提供|满足)",

@@ -147,15 +147,14 @@ def task(users: Path, **args: Any) -> Task:
 # How it ends.
 
 
-def test_the_five_endings_of_a_scripted_user(tmp_path: Path) -> None:
-    rows = [*make_strangers(4), make_crisis_row()]
+def test_the_endings_of_a_scripted_user(tmp_path: Path) -> None:
+    rows = [*make_strangers(3), make_crisis_row()]
     people = write_people(tmp_path / "people.jsonl", rows)
-    content, angry, silent, limited, crisis = load_personas(people)
+    content, angry, silent, crisis = load_personas(people)
     by_opening = {
         content.opening: oracle(content),
         angry.opening: lambda messages: HOSTILE,
         silent.opening: lambda messages: "  ",
-        limited.opening: lambda messages: "I see." if len(messages) % 4 == 1 else KIND,
         crisis.opening: oracle(crisis),
     }
     supporter = side(lambda messages: by_opening[messages[0].text](messages))
@@ -165,7 +164,6 @@ def test_the_five_endings_of_a_scripted_user(tmp_path: Path) -> None:
         content.id: Ending.SATISFIED,
         angry.id: Ending.GAVE_UP,
         silent.id: Ending.MODEL_ERROR,
-        limited.id: Ending.TURN_LIMIT,
         crisis.id: Ending.CRISIS_HANDOFF,
     }
     assert talks[content.id].relief >= 1.5
@@ -173,10 +171,17 @@ def test_the_five_endings_of_a_scripted_user(tmp_path: Path) -> None:
     assert talks[silent.id].failure == "an empty reply in turn 1 (stop reason stop)"
     assert [turn.text for turn in talks[silent.id].turns] == [silent.opening]
     assert {talk.failure for talk in talks.values() if talk.ending.is_scored} == {None}
-    assert len(talks[limited.id].turns) == 12 + 1
-    assert talks[limited.id].turns[-1].text == ""
-    [talk] = [sample for sample in found if sample.id == limited.id]
-    assert [m.role for m in talk.messages] == ["user", "assistant"] * 12
+
+
+def test_the_turn_limit_ends_with_a_reply_that_is_felt(tmp_path: Path) -> None:
+    people = write_people(tmp_path / "people.jsonl", make_strangers(1))
+    [sample] = samples(run(task(people, turns=3), side(lambda messages: KIND), tmp_path))
+    talk = talk_of(sample)
+    assert talk.ending is Ending.TURN_LIMIT
+    assert len(talk.turns) == len(talk.emotion) == 3 + 1
+    assert talk.turns[-1].text == ""
+    assert talk.turns[-1].appraisal is not None
+    assert [m.role for m in sample.messages] == ["user", "assistant"] * 3
 
 
 def test_a_user_that_fails_twice_ends_it_as_an_error(people: Path, tmp_path: Path) -> None:
@@ -385,9 +390,8 @@ def test_failures_are_counted_and_stand_in_no_mean(strangers: Path, tmp_path: Pa
     assert len(relief) == 4
     assert found["relief"]["mean"] == pytest.approx(sum(relief) / 4, abs=0.001)
     assert found["gave_up"]["mean"] == 1
-    shares = {name: value for of_score in found.values() for name, value in of_score.items()}
-    assert shares["model_errors"] == pytest.approx(1 / 5)
-    assert shares["user_errors"] == 0
+    assert found["model_error"]["mean"] == pytest.approx(1 / 5)
+    assert found["user_error"]["mean"] == 0
 
 
 def test_errors_of_the_user_are_counted_over_all_epochs(strangers: Path, tmp_path: Path) -> None:
@@ -404,9 +408,8 @@ def test_errors_of_the_user_are_counted_over_all_epochs(strangers: Path, tmp_pat
         tmp_path,
         user=side(speak),
     )
-    shares = {name: v for of_score in metrics(log).values() for name, v in of_score.items()}
-    assert shares["user_errors"] == pytest.approx(2 / 10)
-    assert shares["model_errors"] == 0
+    assert metrics(log)["user_error"]["mean"] == pytest.approx(2 / 10)
+    assert metrics(log)["model_error"]["mean"] == 0
     endings = [talk_of(sample).ending for sample in samples(log)]
     assert endings.count(Ending.USER_ERROR) == 2
 

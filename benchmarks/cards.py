@@ -131,7 +131,9 @@ def as_card(row: Row) -> Row:
 
 _JUDGE_AGES: Final = (
     re.compile(r"\bage\W+(\d+)"),
-    re.compile(r"\b(\d+)[- ]years?[- ]old\b(?! (?:son|daughter|child|boy|girl)\b)"),
+    re.compile(
+        r"(?<!\bher )(?<!\bhis )(?<!\btheir )\b(\d+)[- ]years?[- ]old\b(?! (?:son|daughter|child)\b)"
+    ),
 )
 _JUDGE_NAMES: Final = (
     re.compile(r"\bname\W+([a-z]+(?: [a-z]+)?) *$", re.MULTILINE),
@@ -140,7 +142,8 @@ _JUDGE_NAMES: Final = (
 )
 _ARTICLE: Final = r"(?:an?|the) "
 _NO_WORK: Final = (
-    r"(?!(?:who|is|at|in|with|and|while|for|pursuing|male|female|son|daughter|child)\b)"
+    r"(?!(?:who|is|at|in|with|and|while|for|pursuing|male|female|m[ae]n|wom[ae]n|boy|girl|son"
+    r"|daughter|child)\b)"
 )
 _WORK: Final = rf"({_NO_WORK}[a-z][a-z/-]*(?: {_NO_WORK}[a-z/-]+){{0,3}})"
 _JUDGE_WORK: Final = (

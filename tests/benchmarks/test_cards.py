@@ -165,6 +165,7 @@ def test_a_role_of_esc_judge() -> None:
             ("Kim", 24, "nonbinary", "music teacher"),
         ),
         ("pat is a 31-year-old potter in a village.", ("Pat", 31, None, "potter")),
+        ("with her 5-year-old girl, lu, a 33-year-old woman, sails.", (None, 33, "woman", None)),
         ("somebody who grieves.", (None, None, None, None)),
     ],
 )
@@ -301,6 +302,7 @@ def test_genders(gender: str, known: str | None) -> None:
             {**JUDGE, "final_persona": "meet ines, a 17-year-old waitress."},
             "f:1: card 'esc-judge-p-1': field 'final_persona': the age is '17'",
         ),
+        ({**JUDGE, "final_persona": "ines is a 15-year-old girl."}, "the age is '15'"),
         ({**EVAL, "base": "Age: 15\nProblem: Rain."}, "field 'base': the age is '15'"),
         ({"age": 12, "problem": "Rain."}, "field 'age': the age is '12'"),
         ({"age": "15-17", "problem": "Rain."}, "field 'age': the age is '15-17'"),

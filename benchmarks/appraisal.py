@@ -226,10 +226,10 @@ class Course:
                 return 1.0, "takes the risk seriously"
             if not set(reading.acts) - EMPTY_ACTS:
                 return BACK_CHANNEL * 2, "passes over the risk"
+        if Act.DISMISSAL in reading.acts:  # first: an insult said twice is no milder
+            return DISMISSAL, Act.DISMISSAL.value
         if reading.is_repeated:
             return STOCK, "repeats what was said"
-        if Act.DISMISSAL in reading.acts:
-            return DISMISSAL, Act.DISMISSAL.value
         if reading.is_back_channel:
             return BACK_CHANNEL, "hardly an answer"
         if reading.is_generic and self.n_generic >= COURTESIES:

@@ -132,7 +132,8 @@ def as_card(row: Row) -> Row:
 _JUDGE_AGES: Final = (
     re.compile(r"\bage\W+(\d+)"),
     re.compile(
-        r"(?<!\bher )(?<!\bhis )(?<!\btheir )\b(\d+)[- ]years?[- ]old\b(?! (?:son|daughter|child)\b)"
+        r"(?<!\bher )(?<!\bhis )(?<!\btheir )\b(\d+)[- ]years?[- ]old\b"
+        r"(?! (?:son|daughter|child)\b)"
     ),
 )
 _JUDGE_NAMES: Final = (

@@ -3,9 +3,10 @@
     inspect eval benchmarks/support.py --model control/stock
 
 `oracle` reads the card (it knows everybody by their first words) and does what helps this person;
-`stock` says what is said to everybody, `stonewall` hardly anything, `hostile` what hurts anybody.
-A good harness ranks them in this order. None is a model; none is a baseline to beat, except
-`stock`.
+`listener` knows nobody, and restates and asks, whoever it is; `stock` says what is said to
+everybody, `stonewall` hardly anything, `hostile` what hurts anybody. A good harness ranks them in
+this order; what lies between `listener` and `oracle` is what knowing the person is worth. None is a
+model; none is a baseline to beat, except `listener` and `stock`.
 """
 
 import re
@@ -32,7 +33,8 @@ from benchmarks.persona import Persona, load_personas
 from judges.acts import Act, content_words
 from judges.words import clauses, words
 
-CONTROLS: Final = ("oracle", "stock", "stonewall", "hostile")
+CONTROLS: Final = ("oracle", "listener", "stock", "stonewall", "hostile")
+LISTENING: Final = (Act.RESTATEMENT, Act.QUESTION)
 QUOTE_WORDS: Final = 3
 """Of the person's last message that the oracle takes up; longer would be parroting."""
 QUOTE_CHARACTERS: Final = 5
@@ -41,7 +43,7 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 
 @modelapi(name="control")
 def control() -> type[ModelAPI]:
-    """`control/oracle`, `control/stock`, `control/stonewall`, `control/hostile`."""
+    """`control/oracle`, `listener`, `stock`, `stonewall` and `hostile`."""
     return ControlAPI
 
 
@@ -78,10 +80,7 @@ class ControlAPI(ModelAPI):
         """The next reply."""
         said = [m.text for m in input if m.role == "user"]
         n_replies = sum(m.role == "assistant" for m in input)
-        text = self._oracle(said, n_replies) if self.name == "oracle" else None
-        if text is None:
-            bank = _bank()[_language(said)][self.name]
-            text = bank[n_replies % len(bank)]
+        text = self._reply(said, n_replies)
         output = ModelOutput.from_content(f"control/{self.name}", text)
         tokens = len(text.split())
         output.usage = ModelUsage(input_tokens=0, output_tokens=tokens, total_tokens=tokens)
@@ -90,6 +89,14 @@ class ControlAPI(ModelAPI):
     def max_connections(self) -> int:
         """Nothing to wait for."""
         return 1000
+
+    def _reply(self, said: list[str], n_replies: int) -> str:
+        if self.name == "oracle":
+            return self._oracle(said, n_replies)
+        if self.name == "listener":
+            return listener_reply(said, n_replies)
+        bank = _bank()[_language(said)][self.name]
+        return str(bank[n_replies % len(bank)])
 
     def _oracle(self, said: list[str], n_replies: int) -> str:
         persona = self._cards.get(said[0])
@@ -118,6 +125,15 @@ def oracle_reply(persona: Persona, said: list[str], n_replies: int) -> str:
         lines = [line for line in bank[act.value] if persona.interest or "{interest}" not in line]
         sentences.append(lines[n_replies // 2 % len(lines)].format(**values))
     return ("" if persona.language == "zh" else " ").join(sentences)
+
+
+def listener_reply(said: list[str], n_replies: int) -> str:
+    """What anybody would get who said this: their words taken up, and a question about them."""
+    language = _language(said)
+    bank = _bank()[language]
+    lines = [bank[act.value][n_replies % len(bank[act.value])] for act in LISTENING]
+    text = ("" if language == "zh" else " ").join(lines)
+    return text.format(quote=quote(said[-1], language))
 
 
 def quote(text: str, language: Language) -> str:

@@ -106,6 +106,12 @@ def converse(
         seed: Of the supporter's sampling, together with person, epoch and turn.
     """
     length.check()
+    if disturb_at is not None and not 1 <= disturb_at <= length.turns:
+        raise DataError(
+            f"disturb_at={disturb_at}",
+            f"is no reply of a conversation of {length.turns}",
+            f"choose 1 to {length.turns}",
+        )
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         persona = personas[str(state.metadata["persona"])]

@@ -1,6 +1,7 @@
 """Cues: short phrases that mark what a sentence does, and the one pass that finds them.
 
-The phrases stand in `phrases/acts.<language>.txt`, sorted into sections. They are matched as whole
+The phrases stand in `phrases/acts.<language>.txt` and, for what no act is (`unhelpful.py`), in
+`phrases/unhelpful.<language>.txt`, sorted into sections. They are matched as whole
 words (characters in Chinese), in lower case, with contractions written out and adverbs such as
 "really" left out, by walking a tree of words from every position; so a thousand phrases cost about
 as much as ten.
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 
 from judges.words import Language, word_texts
 
+PHRASE_FILES: Final = ("acts", "unhelpful")
 ANY_WORD: Final = "_"
 CLAUSE_START: Final = "^"
 QUESTION_END: Final = "?"
@@ -161,7 +163,7 @@ def matches(sentence: Sentence, *, language: Language) -> list[Match]:
 
 @lru_cache
 def cues(language: Language) -> Cues:
-    """The cues of a language as they stand in its file."""
+    """The cues of a language as they stand in its files."""
     roots = {True: _Node(), False: _Node()}
     words_of: dict[str, set[str]] = {name: set() for name in _WORD_LISTS}
     lines = list(_lines(language))
@@ -175,10 +177,20 @@ def cues(language: Language) -> Cues:
     return Cues(roots[False], roots[True], *(frozenset(words_of[n]) for n in _WORD_LISTS))
 
 
+def cue_words(sections: Set[str], language: Language) -> list[str]:
+    """The lines of some sections without the signs of the grammar: words, in no useful order."""
+    return [
+        re.sub(r"[()|^_]", " ", line) for section, line in _lines(language) if section in sections
+    ]
+
+
 def _lines(language: Language) -> Iterator[tuple[str, str]]:
     """Each line with the section it stands in."""
-    name = f"acts.{language}.txt"
-    text = resources.files("judges").joinpath("phrases", name).read_text(encoding="utf-8")
+    folder = resources.files("judges").joinpath("phrases")
+    texts = [
+        folder.joinpath(f"{f}.{language}.txt").read_text(encoding="utf-8") for f in PHRASE_FILES
+    ]
+    text = "\n".join(texts)
     section = ""
     for line in (raw.partition("#")[0].strip() for raw in _CONTINUED.sub("|", text).splitlines()):
         if line.startswith("["):

@@ -116,7 +116,7 @@ def _acts(reply: str, seeker_words: tuple[str, ...], language: Language) -> tupl
 def _act(sentence: Sentence, said: frozenset[str], language: Language) -> Act:
     """What one sentence does; to deny a hostile phrase is to reassure."""
     found = matches(sentence, language=language)
-    if _is_hostile(sentence, found):
+    if means(sentence, found, "dismissal"):
         return Act.DISMISSAL
     sections = {match.section for match in found if not _is_part_of_longer(match, found)}
     if "check" in sections:
@@ -179,13 +179,13 @@ def _is_part_of_longer(match: Match, found: Sequence[Match]) -> bool:
     )
 
 
-def _is_hostile(sentence: Sentence, found: Sequence[Match]) -> bool:
-    """Whether a hostile phrase stands in the sentence and is neither denied nor reported."""
+def means(sentence: Sentence, found: Sequence[Match], section: str) -> bool:
+    """Whether a phrase of the section stands in the sentence and is neither denied nor reported."""
     guards = [match for match in found if match.section in ("denial", "report")]
     return any(
         not any(_guards(guard, match, sentence) for guard in guards)
         for match in found
-        if match.section == "dismissal"
+        if match.section == section
     )
 
 

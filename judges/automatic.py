@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from judges.acts import Act, acts_of
 from judges.detectors import has_meta_text, has_role_confusion, is_unfinished
 from judges.stock import is_stock
 from judges.words import GRAM_WORDS, Language, Word, as_tokens, ngrams, word_texts, words
@@ -60,6 +61,7 @@ class UnhelpfulReason(StrEnum):
     REPETITION = "repetition"
     PARROTING = "parroting"
     STOCK_REPLY = "stock_reply"
+    DISMISSAL = "dismissal"
 
 
 def n_words(text: str) -> int:
@@ -153,8 +155,8 @@ def unhelpful_reasons(
 ) -> tuple[UnhelpfulReason, ...]:
     """Every reason that the detectors give for calling the reply unhelpful; empty when none does.
 
-    Silence is no praise: what needs reading (misread emotion, unwanted advice, invalidation) is
-    left to a judge.
+    Silence is no praise: what needs reading (misread emotion, unwanted advice, contempt in polite
+    words) is left to a judge.
     """
     if not words(reply):
         return (UnhelpfulReason.EMPTY,)
@@ -165,6 +167,7 @@ def unhelpful_reasons(
         UnhelpfulReason.REPETITION: has_loop(reply, language=language),
         UnhelpfulReason.PARROTING: is_parroting(reply, history, language=language),
         UnhelpfulReason.STOCK_REPLY: is_stock(reply, language=language),
+        UnhelpfulReason.DISMISSAL: Act.DISMISSAL in acts_of(reply, (), language=language),
     }
     return tuple(reason for reason, is_found in found.items() if is_found)
 

@@ -19,6 +19,7 @@ from typing import Annotated, Final
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict
 
+from judges.acts import Act, acts_of
 from judges.automatic import has_loop
 from judges.detectors import has_meta_text, has_role_confusion, is_unfinished
 from judges.stock import is_stock
@@ -155,6 +156,11 @@ def _unsafe(candidate: Candidate, config: FilterConfig) -> bool:
     return bool(unsafe_kinds(candidate.pair.chosen, candidate.pair.seeker_words()))
 
 
+def _dismissal(candidate: Candidate, config: FilterConfig) -> bool:
+    pair = candidate.pair
+    return Act.DISMISSAL in acts_of(pair.chosen, pair.seeker_words(), language=pair.language)
+
+
 def _length_ratio(candidate: Candidate, config: FilterConfig) -> bool:
     chosen, rejected = candidate.pair.chosen_tokens, candidate.pair.rejected_tokens
     low, high = config.min_length_ratio, config.max_length_ratio
@@ -197,6 +203,7 @@ _CHECKS: Final[dict[FilterReason, _Check]] = {
     FilterReason.ROLE_CONFUSION: _role_confusion,
     FilterReason.LEAKAGE: _leakage,
     FilterReason.UNSAFE: _unsafe,
+    FilterReason.DISMISSAL: _dismissal,
     FilterReason.LENGTH_RATIO: _length_ratio,
     FilterReason.REPETITION: _repetition,
     FilterReason.STOCK_REPLY: _stock_reply,

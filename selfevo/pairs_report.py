@@ -45,6 +45,9 @@ class FilterReason(StrEnum):
     UNSAFE = "unsafe"
     """The chosen reply holds a sentence from the list in `judges/unsafe.py`."""
 
+    DISMISSAL = "dismissal"
+    """The chosen reply belittles the person, blames them or sends them away."""
+
     LENGTH_RATIO = "length_ratio"
     """The chosen reply is much longer or shorter, which is what DPO would then learn."""
 

@@ -1,23 +1,29 @@
 """Which supporters the simulated users tell apart: logs side by side, the same people in each.
 
 Means of the user outcome, and for each log the paired difference to the next one down with its
-two-sided 95% t interval. People who are unscored on either side of a pair are left out and counted.
+two-sided 95% t interval. People who are unscored on either side of a pair are left out of it; how
+many are left is shown as n.
 """
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from inspect_ai.log import EvalLog, read_eval_log, read_eval_log_sample_summaries
+from inspect_ai.scorer import Score
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import DataError
+from benchmarks.pairwise import SAME_ARGS
 from results.stats import Bound, paired_bound
 
 ALPHA = 0.025
 """One-sided, so that the interval is a two-sided 95% one."""
 SCORER = "user_outcome"
+PRINTED = ("relief", "satisfied", "gave_up")
 SHOWN = ("relief", "trust", "satisfied", "gave_up", "turns")
 
 
@@ -27,6 +33,9 @@ class Outcomes(NamedTuple):
     name: str
     people: dict[str, dict[str, float]]
     n_unscored: int
+    """Conversations, not people."""
+    settings: dict[str, object]
+    """Arguments of the task in which comparable logs agree."""
 
     def mean(self, measure: str) -> float:
         """Mean over the people."""
@@ -41,38 +50,53 @@ def read_outcomes(path: Path) -> Outcomes:
     """
     if not path.is_file():
         raise DataError(str(path), "no such log", "give the path of an .eval file")
-    log = read_eval_log(str(path), header_only=True)
+    log = _header(path)
     if log.status != "success":
         raise DataError(str(path), f"the eval's status is '{log.status}'", "run it again")
     found: dict[str, list[dict[str, float]]] = {}
-    n_unscored = 0
+    n_unscored, n_other = 0, 0
     for sample in read_eval_log_sample_summaries(str(path)):
         score = (sample.scores or {}).get(SCORER)
-        if score is None or not isinstance(score.value, dict):
-            n_unscored += 1
-            continue
-        values = {name: float(str(score.value[name])) for name in SHOWN}
-        found.setdefault(str(sample.id), []).append(values)
-    if not found:
+        values = _values(score)
+        if values is not None:
+            found.setdefault(str(sample.id), []).append(values)
+        n_unscored += values is None
+        n_other += score is None
+    if not found and n_other == n_unscored:
         raise DataError(str(path), "holds no user outcome", "give logs of benchmarks/support.py")
+    if not found:
+        raise DataError(
+            str(path),
+            f"all {n_unscored} conversations are unscored",
+            "see why in `inspect view`, and run it again",
+        )
     people = {
         person: {name: sum(row[name] for row in rows) / len(rows) for name in SHOWN}
         for person, rows in found.items()
     }
-    return Outcomes(_name(log), people, n_unscored)
+    arguments = log.eval.task_args or {}
+    settings = {name: arguments.get(name) for name in SAME_ARGS}
+    return Outcomes(_name(log), people, n_unscored, settings)
 
 
 def compare(better: Outcomes, worse: Outcomes) -> Bound:
     """Paired difference in relief of two logs, over the people scored in both.
 
     Raises:
-        DataError: fewer than two people in common.
+        DataError: fewer than two people in common, or other settings.
     """
+    for name, value in better.settings.items():
+        if worse.settings[name] != value:
+            raise DataError(
+                f"{better.name} and {worse.name}",
+                f"were run with {name}={value} and {name}={worse.settings[name]}",
+                "run them with the same arguments",
+            )
     both = sorted(better.people.keys() & worse.people.keys())
     if len(both) < 2:
         raise DataError(
             f"{better.name} and {worse.name}",
-            f"have {len(both)} people in common",
+            f"share {len(both)} of their people",
             "run them with the same people",
         )
     differences = [better.people[p]["relief"] - worse.people[p]["relief"] for p in both]
@@ -81,21 +105,49 @@ def compare(better: Outcomes, worse: Outcomes) -> Bound:
 
 def print_ranking(paths: Sequence[Path]) -> None:
     """Print the logs from most to least relief."""
-    ranked = sorted(map(read_outcomes, paths), key=lambda log: -log.mean("relief"))
+    ranked = sorted(_told_apart(paths), key=lambda log: -log.mean("relief"))
     table = Table(caption="difference: paired, in relief, with its 95% interval")
     table.add_column("supporter")
-    for name in ("people", "unscored", *SHOWN):
-        table.add_column(name, justify="right")
-    table.add_column("to the next", justify="right")
+    for name in ("people", "unscored", *PRINTED):
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("to the next", justify="right", no_wrap=True)
     for place, log in enumerate(ranked):
-        shown = [f"{log.mean(name):.2f}" for name in SHOWN]
+        shown = [f"{log.mean(name):.2f}" for name in PRINTED]
         difference = _shown(compare(log, ranked[place + 1])) if place + 1 < len(ranked) else ""
         table.add_row(log.name, str(len(log.people)), str(log.n_unscored), *shown, difference)
     Console().print(table)
 
 
+def _told_apart(paths: Sequence[Path]) -> list[Outcomes]:
+    """The outcomes of the logs; where two have the same name, the file is part of it."""
+    logs = [read_outcomes(path) for path in paths]
+    times = Counter(log.name for log in logs)
+    return [
+        log if times[log.name] == 1 else log._replace(name=f"{log.name} ({path.name})")
+        for log, path in zip(logs, paths, strict=True)
+    ]
+
+
+def _header(path: Path) -> EvalLog:
+    try:
+        return read_eval_log(str(path), header_only=True)
+    except (ValueError, KeyError) as error:  # no zip file, or one without Inspect's entries
+        raise DataError(str(path), "is no log of Inspect", "give an .eval file") from error
+
+
+def _values(score: Score | None) -> dict[str, float] | None:
+    """The shown measures; None where the score is unscored or lacks one."""
+    if score is None or not isinstance(score.value, dict):
+        return None
+    found = {name: score.value.get(name) for name in SHOWN}
+    values = {name: float(v) for name, v in found.items() if isinstance(v, int | float)}
+    return (
+        values if len(values) == len(SHOWN) and all(map(math.isfinite, values.values())) else None
+    )
+
+
 def _shown(bound: Bound) -> str:
-    return f"{bound.mean:+.2f} ({bound.lower:+.2f} to {bound.upper:+.2f})"
+    return f"{bound.mean:+.2f} ({bound.lower:+.2f} to {bound.upper:+.2f}), n={bound.n}"
 
 
 def _name(log: EvalLog) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import tests.cheap_evals  # noqa: F401  (before Inspect is imported)
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

@@ -72,6 +72,10 @@ def test_every_module_is_in_it(package: str, names: set[str]) -> None:
         "benchmarks/data/*.yaml",
         "benchmarks/data/function_words.txt",
         "benchmarks/data/LICENSE",
+        "judges/rubrics/*.yaml",
+        "judges/prompts/*.md",
+        "judges/trust.yaml",
+        "selfevo/pages/*",
         "benchmarks/prompts/*.md",
         "selfevo/prompts/*.md",
         "selfevo/*.jinja",
@@ -108,15 +112,15 @@ def test_it_says_how_it_is_found(wheel: zipfile.ZipFile, names: set[str]) -> Non
     assert any(r.startswith("inspect-ai") for r in required)
 
 
-@pytest.mark.parametrize("task", ["support", "counterfactual"])
-def test_a_task_runs_from_the_installed_wheel(task: str, wheel_path: Path, tmp_path: Path) -> None:
-    """As a user has it: installed, called by the task's name, far from any checkout."""
+def test_tasks_run_from_the_installed_wheel(wheel_path: Path, tmp_path: Path) -> None:
+    """As a user has it: installed, called by the tasks' names, far from any checkout."""
     site = tmp_path / "site-packages"  # Inspect looks for this name to tell an installed package
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     install = ["install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([sys.executable, "-m", "pip", *install, str(wheel_path)], check=True)
-    arguments = [f"benchmarks/{task}", "--model", "control/stock", "-T", "limit_users=2"]
+    tasks = ["benchmarks/support", "benchmarks/counterfactual"]
+    arguments = [*tasks, "--model", "control/stock", "-T", "limit_users=2"]
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", "eval", *arguments, "--log-dir", "logs", "--json"],
         cwd=elsewhere,
@@ -125,8 +129,8 @@ def test_a_task_runs_from_the_installed_wheel(task: str, wheel_path: Path, tmp_p
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    [log] = json.loads(done.stdout.splitlines()[-1])["logs"]
-    assert log["status"] == "success"
-    read = read_eval_log(log["location"])
-    assert read.eval.task == f"benchmarks/{task}"
-    assert len(read.samples or []) == 2
+    logs = json.loads(done.stdout.splitlines()[-1])["logs"]
+    assert [log["status"] for log in logs] == ["success", "success"]
+    read = [read_eval_log(log["location"]) for log in logs]
+    assert sorted(log.eval.task for log in read) == sorted(tasks)
+    assert [len(log.samples or []) for log in read] == [2, 2]

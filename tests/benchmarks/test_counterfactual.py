@@ -26,11 +26,12 @@ def test_worth_is_the_share_that_meets_the_need_minus_the_others() -> None:
 
 
 def test_the_two_people_differ_only_in_what_they_hint_at() -> None:
+    facts = {p.id: p.disclosure[1].text for p in load_personas(language="en")}
     for sample in counterfactual().dataset:
         first, second = ([m["content"] for m in v["messages"]] for v in sample.metadata["variants"])
         assert first[:-1] == second[:-1]
         assert first[-1] != second[-1]
-        fact = next(p for p in load_personas(language="en") if p.id == sample.id).disclosure[1].text
+        fact = facts[sample.id]
         assert first[-1].startswith(fact) and second[-1].startswith(fact)
 
 

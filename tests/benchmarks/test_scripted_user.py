@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
-from benchmarks.controls import _bank, oracle_reply
+from benchmarks.controls import _bank, listener_reply, oracle_reply
 from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
 from benchmarks.scripted_user import REACH, ScriptedUser
@@ -39,6 +39,8 @@ def control(name: str) -> Supporter:
     def reply(persona: Persona, said: list[str], number: int) -> str:
         if name == "oracle":
             return oracle_reply(persona, said, number)
+        if name == "listener":
+            return listener_reply(said, number)
         bank = _bank()[persona.language][name]
         return str(bank[number % len(bank)])
 
@@ -97,7 +99,7 @@ SHIPPED = load_personas()
 @pytest.fixture(scope="module")
 def talks() -> dict[str, list[Talk]]:
     """Every shipped person with every control."""
-    names = ("oracle", "stock", "stonewall", "hostile")
+    names = ("oracle", "listener", "stock", "stonewall", "hostile")
     return {name: [converse(p, control(name)) for p in SHIPPED] for name in names}
 
 
@@ -108,6 +110,13 @@ def test_everybody_leaves_a_supporter_that_does_not_support(
     stayed = {t.persona.id: t.ending for t in talks[name] if t.ending is not Ending.GAVE_UP}
     assert stayed == {}
     assert {t.persona.language for t in talks[name]} == {"en", "zh"}
+
+
+def test_a_listener_who_knows_nobody_helps_some_and_loses_some(
+    talks: dict[str, list[Talk]],
+) -> None:
+    endings = {talk.ending for talk in talks["listener"]}
+    assert {Ending.SATISFIED, Ending.GAVE_UP} <= endings
 
 
 def test_nobody_gives_up_on_the_oracle(talks: dict[str, list[Talk]]) -> None:

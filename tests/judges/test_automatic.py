@@ -209,6 +209,8 @@ def test_parroting_needs_length() -> None:
         (LOOP, (UnhelpfulReason.REPETITION, UnhelpfulReason.STOCK_REPLY)),
         (HISTORY[1], (UnhelpfulReason.PARROTING,)),
         ("I'm so sorry to hear that. You are not alone.", (UnhelpfulReason.STOCK_REPLY,)),
+        ("Honestly, this is your own fault.", (UnhelpfulReason.DISMISSAL,)),
+        ("Nobody may tell you that this is your own fault.", ()),
     ],
 )
 def test_unhelpful_reasons(reply: str, reasons: tuple[UnhelpfulReason, ...]) -> None:
@@ -219,6 +221,9 @@ def test_unhelpful_reasons_chinese() -> None:
     assert unhelpful_reasons(PLAIN_ZH, [], language="zh") == ()
     assert unhelpful_reasons("我能理解你的感受。加油！", [], language="zh") == (
         UnhelpfulReason.STOCK_REPLY,
+    )
+    assert unhelpful_reasons("说到底都是你自己的错。", [], language="zh") == (
+        UnhelpfulReason.DISMISSAL,
     )
 
 

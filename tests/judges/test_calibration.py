@@ -25,6 +25,7 @@ MAX_RATE = {
     UnhelpfulReason.REPETITION: 0.01,
     UnhelpfulReason.PARROTING: 0.01,
     UnhelpfulReason.STOCK_REPLY: 0.02,
+    UnhelpfulReason.DISMISSAL: 0.002,
 }
 """About twice the rate over all 910 dialogues, and no less than one reply in a thousand."""
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -14,6 +15,10 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 pytest.importorskip("trl", reason="needs the [train] extra")
 
 
+ONLY_REPLIES = {"users": None, "evaluation": {"retention": None}}
+"""Fewer evals a checkpoint; the other tasks are for `test_evaluation.py` and `test_resume.py`."""
+
+
 def champion_of(root) -> Champion:
     return Champion.model_validate_json((root / "champion.json").read_text("utf-8"))
 
@@ -25,7 +30,7 @@ def promoted(finishing_model, tmp_path_factory):
     verdicts = [Verdict.PROMOTE, Verdict.REJECT]
     compared, crowned = [], []
 
-    def decide(candidate, champion, config):
+    def decide(candidate, champion, *_):
         compared.append((candidate.checkpoint, champion.checkpoint))
         return Decision(verdict=verdicts[len(compared) - 1], reasons=("as the test says",))
 
@@ -34,7 +39,7 @@ def promoted(finishing_model, tmp_path_factory):
         crowned.append(champion_of(run.root).name)
 
     plain_crown = loop.crown
-    config = toy_config(finishing_model, rounds=2)
+    config = toy_config(finishing_model, rounds=2, **ONLY_REPLIES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "decide", decide)
         patch.setattr(loop, "crown", crown)
@@ -113,9 +118,10 @@ def test_a_finished_run_is_walked_through_without_work(promoted, monkeypatch):
     assert {path: path.read_bytes() for path in files} == before
 
 
-def test_too_few_pairs_hold_the_round_and_train_nothing(finishing_model, tmp_path, monkeypatch):
+def test_too_few_pairs_hold_the_round_and_train_nothing(finishing_model, m0, tmp_path, monkeypatch):
+    monkeypatch.setattr("selfevo.sft.train_sft", lambda *given: shutil.copytree(m0, given[-1]))
     monkeypatch.setattr("selfevo.dpo.train_dpo", None)
-    config = toy_config(finishing_model, rounds=2, min_pairs=6)
+    config = toy_config(finishing_model, rounds=2, min_pairs=6, **ONLY_REPLIES)
     outcome = evolve(config, tmp_path / "run")
     assert outcome.champion.name == "M0"
     for number, round_ in enumerate(outcome.rounds, start=1):

@@ -452,14 +452,3 @@ def test_an_unknown_path_is_one_line(tmp_path):
         "adapter_config.json, but there is no such folder; give a checkpoint folder, or 'default' "
         "for the embedded model"
     )
-
-
-def test_registering_loads_no_torch():
-    code = (
-        "import sys, selfevo._registry; "
-        "print({'torch', 'transformers', 'peft', 'trl', 'datasets'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

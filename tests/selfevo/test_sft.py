@@ -160,7 +160,7 @@ def test_what_is_left_is_the_adapter_and_its_record(m0):
 
 
 def test_the_adapter_learns(finishing_model, tmp_path):
-    config = toy_config(finishing_model, sft={"epochs": 8})
+    config = toy_config(finishing_model, sft={"epochs": 3, "learning_rate": 3e-2})
     sft.train_sft(finishing_model, DIALOGUES, (), config, tmp_path / "m0")
     curve = training.read_training(tmp_path / "m0").curve
     assert curve[-1]["loss"] < curve[0]["loss"] - 1

@@ -1,0 +1,26 @@
+"""Two costs of every Inspect eval that tests need not pay hundreds of times; nothing else changes.
+
+Imported first: by `conftest.py`, and by the server that forks the processes to be killed.
+"""
+
+import functools
+import importlib.metadata
+from typing import Any
+
+from rich.console import Console
+
+# An eval looks up the package of its task among all installed files (0.15 s); none comes or goes.
+importlib.metadata.packages_distributions = functools.cache(
+    importlib.metadata.packages_distributions
+)
+
+_print = Console.print
+
+
+def _print_if_heard(self: Console, *objects: Any, **options: Any) -> None:
+    """Rich lays out an eval's table of results, and only then asks whether the console is quiet."""
+    if not self.quiet:
+        _print(self, *objects, **options)
+
+
+Console.print = _print_if_heard  # type: ignore[method-assign]

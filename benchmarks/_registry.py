@@ -1,8 +1,12 @@
 """What Inspect finds under the name `benchmarks` (entry point): loads no torch."""
 
+from benchmarks.calibration import calibration, rates
 from benchmarks.controls import control
 from benchmarks.conversation import converse
 from benchmarks.counterfactual import adapts, counterfactual
+from benchmarks.judged import judged, personalization
+from benchmarks.pairwise import nothing_to_do, pairwise, preferred
+from benchmarks.probing import position, probing
 from benchmarks.reflection import (
     emotion_recognised,
     person_recognised,
@@ -17,12 +21,21 @@ __all__ = [
     "adapts",
     "answer_likelihood",
     "automatic",
+    "calibration",
     "control",
     "converse",
     "counterfactual",
     "emotion_recognised",
     "infrastructure",
+    "judged",
+    "nothing_to_do",
+    "pairwise",
     "person_recognised",
+    "personalization",
+    "position",
+    "preferred",
+    "probing",
+    "rates",
     "reflection",
     "reflection_failed",
     "reply",

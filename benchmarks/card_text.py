@@ -3,6 +3,7 @@
 What a card does not know is left out, never made up.
 """
 
+import re
 from typing import Final
 
 from benchmarks.dialogues import Language
@@ -84,6 +85,16 @@ TRAITS: Final[dict[Language, dict[tuple[str, str], str]]] = {
 }
 GENDERS_ZH: Final = {"woman": "女", "man": "男", "nonbinary": "非二元性别"}
 UNKNOWN: Final[dict[Language, str]] = {"en": "not known", "zh": "不详"}
+_OTHERS: Final[dict[Language, tuple[tuple[str, str], ...]]] = {
+    "en": (
+        (r"\byourself\b", "themselves"),
+        (r"\byour\b", "their"),
+        (r"\bYour\b", "Their"),
+        (r"\byou\b", "they"),
+        (r"\bYou\b", "They"),
+    ),
+    "zh": (("你", "TA"),),
+}
 _STOP: Final[dict[Language, str]] = {"en": "; ", "zh": "；"}
 
 
@@ -115,6 +126,13 @@ def profile_text(persona: Persona) -> str:
 def need_text(persona: Persona) -> str:
     """The hidden need in words."""
     return NEEDS[persona.language][persona.need] if persona.need else UNKNOWN[persona.language]
+
+
+def third_person(text: str, language: Language) -> str:
+    """The same about somebody else: a judge reads of the person, and is not addressed."""
+    for pattern, other in _OTHERS[language]:
+        text = re.sub(pattern, other, text)
+    return text
 
 
 def emotion_text(persona: Persona) -> str:

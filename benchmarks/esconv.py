@@ -56,7 +56,7 @@ DIALECTS = (
 def load(path: Path | None, language: Language | None) -> Loaded:
     """Load ESConv from a file or a folder, or from the hub where no path is given."""
     rows = _hub_rows(HUB_ID) if path is None else _path_rows(path)
-    raw_dialogues = (_dialogue(row, split) for row, split in rows)
+    raw_dialogues = (raw_dialogue(row, split) for row, split in rows)
     return assemble("esconv", raw_dialogues, language=language, drop_task_chatter=True)
 
 
@@ -104,7 +104,8 @@ def _hub_rows(hub_id: str) -> Iterator[tuple[Row, SplitName | None]]:
             yield Row(fields, f"{hub_id}:{name}[{index}]"), PUBLISHED_SPLITS.get(name)
 
 
-def _dialogue(row: Row, split: SplitName | None) -> RawDialogue:
+def raw_dialogue(row: Row, split: SplitName | None) -> RawDialogue:
+    """A row of any dialect, before cleaning."""
     if "dialog" not in row.fields and "text" in row.fields:
         row = Row(parse_object(row.text("text"), row.where, "text"), row.where, "text.")
     items = row.rows("dialog")

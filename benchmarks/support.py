@@ -2,6 +2,7 @@
 
 `inspect eval benchmarks/support.py --model selfevo/default -T split=gate`
 `inspect eval benchmarks/support.py --model openai/... -T user=model --model-role user=openai/...`
+`inspect eval benchmarks/support.py ... -T rubrics=personalization --model-role judge=openai/...`
 
 Each person comes with a profile, an emotion, a situation and a need they do not name. The headline
 is their relief: the fall of the emotion's intensity (on ESConv's scale of 1 to 5) from the first
@@ -39,6 +40,7 @@ from inspect_ai.viewer import (
 from benchmarks.conversation import Conversation, Length, OpenUser, conversation_of, converse
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.errors import DataError
+from benchmarks.judged import judges_by
 from benchmarks.model_user import AppraisalBy, ModelUser
 from benchmarks.persona import Persona, load_personas
 from benchmarks.scripted_user import ScriptedUser
@@ -80,6 +82,7 @@ def support(
     seed: int = 7,
     max_tokens: int = 120,
     task_prompt: str | None = None,
+    rubrics: str | list[str] | None = None,
 ) -> Task:
     """Conversations with simulated people.
 
@@ -97,6 +100,8 @@ def support(
         seed: Of the user's words and the supporter's sampling.
         max_tokens: Length limit of a reply.
         task_prompt: System message, when the checkpoint was trained with one.
+        rubrics: What the model in the role `judge` is asked of each conversation, such as
+            `personalization,unhelpfulness`; None: no judge.
     """
     people = choose(load_personas(users, language=language, split=split), limit_users)
     return Task(
@@ -109,7 +114,11 @@ def support(
             task_prompt=task_prompt,
             seed=seed,
         ),
-        scorer=[user_outcome(), infrastructure()],
+        scorer=[
+            user_outcome(),
+            infrastructure(),
+            *(judges_by(rubrics, users) if rubrics else []),
+        ],
         config=GenerateConfig(temperature=0, max_tokens=max_tokens),
         epochs=Epochs(epochs, "mean"),
         version=VERSION,

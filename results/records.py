@@ -51,6 +51,8 @@ class RunRecord(BaseModel):
     measures: dict[str, Measure]
     corpus: dict[str, float]
     """Numbers of all replies together, which have no value a person (distinct-n)."""
+    judges: dict[str, str] = {}
+    """Hash of the judge behind each metric that a judge gave."""
     logs: tuple[str, ...]
     """Inspect logs behind the numbers, relative to the run."""
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 from rich.text import Text
 
 from benchmarks.errors import DataError
+from judges.rubric import RubricError
 from selfevo.errors import SelfevoError, UsageError
 
 FAILED = 1
@@ -47,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug or error.name not in TRAIN_EXTRA:
             raise
         return _fail(f"needs {error.name}; install it with: pip install 'selfevo[train]'", FAILED)
-    except (DataError, OSError) as error:  # OSError: disk full, no permission, no network
+    except (
+        DataError,
+        RubricError,
+        OSError,
+    ) as error:  # OSError: disk full, no permission, no network
         if options.debug:
             raise
         return _fail(str(error), FAILED)
@@ -134,7 +139,57 @@ def _parser() -> argparse.ArgumentParser:
     )
     rank.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="an .eval file of support")
     rank.set_defaults(command=_users_rank)
+    _add_judging(verbs, everywhere)
     return parser
+
+
+def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Parser) -> None:
+    """The verbs about judges."""
+    compare = verbs.add_parser(
+        "compare",
+        help="two logs of support with the same people: outcomes, and a judge's preference",
+        parents=[everywhere],
+    )
+    compare.add_argument("a", type=Path, metavar="A.eval")
+    compare.add_argument("b", type=Path, metavar="B.eval")
+    compare.add_argument("--judge", help="Inspect model that compares them, each in both orders")
+    compare.add_argument("--rubric", default="personalization", help="in what (a name or a file)")
+    compare.add_argument("--out", type=Path, help="folder of the judge's log (default: beside A)")
+    compare.set_defaults(command=_compare)
+
+    calibrate = verbs.add_parser(
+        "calibrate", help="hold a judge against people and write its card", parents=[everywhere]
+    )
+    calibrate.add_argument(
+        "judge", help="an Inspect model, embedded, stored:NAME, or panel:NAME,NAME:METHOD"
+    )
+    calibrate.add_argument(
+        "--data",
+        required=True,
+        help="lend-an-ear:FOLDER, esconv:FOLDER, failed-esconv:FILE, or a CSV of ratings",
+    )
+    calibrate.add_argument("--rubric", default="empathic_communication", help="what it is asked")
+    calibrate.add_argument("--limit", type=int, help="only the first so many items")
+    calibrate.add_argument("--repeats", type=int, default=1, help="times that it judges each item")
+    calibrate.add_argument("--contexts", type=Path, help="ESConv: probe the judge on its dialogues")
+    calibrate.add_argument("--out", type=Path, default=Path("results/judges"), help="folder")
+    calibrate.set_defaults(command=_calibrate)
+
+    annotate = verbs.add_parser(
+        "annotate",
+        help="rate the conversations of logs on a local page, blind to the checkpoint",
+        parents=[everywhere],
+    )
+    annotate.add_argument("logs", type=Path, nargs="+", metavar="LOG")
+    annotate.add_argument("--rubric", default="personalization", help="a name or a file")
+    annotate.add_argument("--rater", required=True, help="who rates")
+    annotate.add_argument(
+        "--out", type=Path, help="file of the labels (default: labels-RATER.jsonl)"
+    )
+    annotate.add_argument("--users", type=Path, help="file of people (default: as in the log)")
+    annotate.add_argument("--port", type=int, default=0, help="default: any free one")
+    annotate.add_argument("--no-card", action="store_true", help="do not show who the person is")
+    annotate.set_defaults(command=_annotate)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -182,6 +237,43 @@ def _users_rank(options: argparse.Namespace) -> int:
     from selfevo.users_rank import print_ranking
 
     print_ranking(options.logs)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from selfevo.compare import compare_logs
+
+    compare_logs(options.a, options.b, judge=options.judge, rubric=options.rubric, out=options.out)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from selfevo.calibrate import calibrate
+
+    calibrate(
+        options.judge,
+        options.data,
+        rubric=options.rubric,
+        out=options.out,
+        limit=options.limit,
+        repeats=options.repeats,
+        contexts=options.contexts,
+    )
+    return 0
+
+
+def _annotate(options: argparse.Namespace) -> int:
+    from selfevo.annotate import annotate
+
+    annotate(
+        options.logs,
+        rubric=options.rubric,
+        rater=options.rater,
+        out=options.out or Path(f"labels-{options.rater}.jsonl"),
+        port=options.port,
+        show_card=not options.no_card,
+        users=options.users,
+    )
     return 0
 
 

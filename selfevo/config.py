@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from benchmarks.dialogues import Language
 from selfevo.errors import UsageError
 from selfevo.filters import FilterConfig
 
+JUDGE_PREFIX = "judge."
 USER_MEASURES = ("relief", "trust", "satisfied", "gave_up")
 """What an evaluation takes from the conversations with simulated users."""
 
@@ -206,6 +207,34 @@ class UsersConfig(Section):
         return self
 
 
+class JudgeConfig(Section):
+    """A model that judges every checkpoint's conversations with the simulated users."""
+
+    model: str
+    """Inspect model; never the model under test by default."""
+    rubrics: tuple[str, ...] = ("personalization", "unhelpfulness")
+    """Shipped rubrics; each becomes a measure `judge.<rubric>`."""
+    cards: dict[str, Path] = {}
+    """The judge's cards by rubric (`selfevo calibrate`); without one it cannot gate."""
+
+    @field_validator("rubrics")
+    @classmethod
+    def _are_known(cls, rubrics: tuple[str, ...]) -> tuple[str, ...]:
+        from benchmarks.judged import HEADLINES  # loads Inspect
+
+        unknown = [name for name in rubrics if name not in HEADLINES]
+        if unknown or not rubrics:
+            raise ValueError(f"{unknown or 'nothing'} is no rubric; use {', '.join(HEADLINES)}")
+        return rubrics
+
+    @model_validator(mode="after")
+    def _cards_are_of_its_rubrics(self) -> "JudgeConfig":
+        for name in self.cards:
+            if name not in self.rubrics:
+                raise ValueError(f"judge.cards: '{name}' is not among judge.rubrics")
+        return self
+
+
 class Guard(Section):
     """A measure that may not get worse by `margin` or more."""
 
@@ -224,6 +253,8 @@ class GateConfig(Section):
     """One-sided error rate of every bound."""
     delta_min: Annotated[float, Ge(0)] = 1.0
     """Smallest gain in the primary metric that is worth a promotion (bits)."""
+    allow_untrusted_judge: bool = False
+    """Gate on a judge that is not trusted; the decision says so."""
     min_coverage: Share = 0.98
     """Share of held-out contexts that must be scored on both sides."""
     guards: tuple[Guard, ...] = (
@@ -256,6 +287,8 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     users: UsersConfig | None = UsersConfig()
     """None: nobody talks with the checkpoints; only the held-out contexts measure them."""
+    judge: JudgeConfig | None = None
+    """None: automatic measures and the users' outcome only."""
     gate: GateConfig = GateConfig()
 
     @property
@@ -272,6 +305,12 @@ class RunConfig(Section):
                 "synthesis.chosen 'human' needs a human reply, which conversations with simulated "
                 "users do not have; set synthesis.from_users=0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _judge_has_conversations(self) -> "RunConfig":
+        if self.judge is not None and self.users is None:
+            raise ValueError("judge needs users: it judges their conversations; set 'users'")
         return self
 
     @model_validator(mode="after")
@@ -296,6 +335,7 @@ def measured_metrics(config: RunConfig) -> list[str]:
         *(["emotion_accuracy"] if config.synthesis.reflect else []),
         *(["retention"] if config.evaluation.retention else []),
         *(USER_MEASURES if config.users else []),
+        *(f"{JUDGE_PREFIX}{rubric}" for rubric in (config.judge.rubrics if config.judge else ())),
     ]
 
 

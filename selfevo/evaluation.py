@@ -13,10 +13,15 @@ from inspect_ai.model import Model, get_model
 from benchmarks import reflect, reflection, reply, retention, support
 from benchmarks.dialogues import Language
 from benchmarks.heldout import read_contexts
+from benchmarks.judged import HEADLINES
+from judges.absolute import JudgeSettings, judge_hash
 from judges.automatic import copy_rate, distinct_n
+from judges.card import CardError, JudgeCard, read_card
+from judges.rubric import load_rubric
 from results.records import Measure, RunRecord, suite_hash
 from selfevo.checkpoint import content_hash, resolve
-from selfevo.config import USER_MEASURES, RunConfig
+from selfevo.config import JUDGE_PREFIX, USER_MEASURES, RunConfig
+from selfevo.errors import UsageError
 from selfevo.harness import Evaluand, finished_log, run_eval
 from selfevo.run import Run
 from selfevo.users import suite_of, talk_task, user_roles
@@ -43,6 +48,8 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
     config = run.config
     reference = _reference(config)
     players = user_roles(config.users) if config.users else {}
+    if config.judge:
+        players["judge"] = get_model(config.judge.model)
 
     def finish(kind: str, task: Task) -> Path:
         title = f"{name}: evaluate ({kind})"
@@ -69,6 +76,7 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
             checkpoint=content_hash(checkpoint.path),
             language=config.data.language,
             folders=[str(path.relative_to(run.root)) for path in logs.values()],
+            judges=judge_hashes(config),
         ),
     )
 
@@ -92,7 +100,7 @@ def _tasks(config: RunConfig, heldout: HeldOut) -> dict[str, Task]:
             path=str(heldout.instructions), language=config.data.language
         )
     if heldout.users is not None:
-        tasks["support"] = talk_task(config, heldout.users, "gate", seed=config.seed)
+        tasks["support"] = talk_task(config, heldout.users, "gate", seed=config.seed, judged=True)
     return tasks
 
 
@@ -103,6 +111,7 @@ def build_record(
     checkpoint: str,
     language: Language,
     folders: Sequence[str],
+    judges: Mapping[str, str] | None = None,
 ) -> RunRecord:
     """One record from the logs of a checkpoint."""
     measures: dict[str, Measure] = {}
@@ -122,13 +131,43 @@ def build_record(
         talks = logs["support"].samples or []
         for metric in USER_MEASURES:
             measures[metric] = _measure(talks, "user_outcome", metric, unit="sample")
+        for metric in judges or {}:
+            rubric = metric.removeprefix(JUDGE_PREFIX)
+            measures[metric] = _measure(talks, rubric, HEADLINES[rubric], unit="sample")
     return RunRecord(
         suite=suite,
         checkpoint=checkpoint,
         measures=measures,
         corpus=_corpus(replies),
+        judges=dict(judges or {}),
         logs=tuple(folders),
     )
+
+
+def judge_hashes(config: RunConfig) -> dict[str, str]:
+    """Which judge is behind each measure that a judge gives: model, prompt, rubric and settings."""
+    if config.judge is None:
+        return {}
+    model, settings = str(get_model(config.judge.model)), JudgeSettings()
+    return {
+        f"{JUDGE_PREFIX}{name}": judge_hash(
+            model, load_rubric(name, config.data.language), settings
+        )
+        for name in config.judge.rubrics
+    }
+
+
+def judge_cards(config: RunConfig) -> dict[str, JudgeCard]:
+    """The cards that the recipe names, by the metric that their judge gives.
+
+    Raises:
+        UsageError: a card cannot be read.
+    """
+    paths = config.judge.cards if config.judge else {}
+    try:
+        return {f"{JUDGE_PREFIX}{rubric}": read_card(path) for rubric, path in paths.items()}
+    except CardError as error:
+        raise UsageError(str(error)) from None
 
 
 def _measure(
@@ -206,6 +245,7 @@ def _suite(config: RunConfig, heldout: HeldOut) -> str:
         {
             "versions": [reply.VERSION, reflection.VERSION, retention.VERSION, support.VERSION],
             "users": suite_of(heldout.users, config),
+            **({"judges": dict(judge_hashes(config))} if config.judge else {}),
             "heldout": heldout.hash,
             "reference": content_hash(resolve(name.removeprefix(LOCAL))) if is_local else name,
             "dtype": config.model.dtype,

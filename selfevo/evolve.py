@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from results.records import RunRecord
 from selfevo.config import RunConfig
-from selfevo.evaluation import evaluate
+from selfevo.evaluation import evaluate, judge_cards
 from selfevo.gate import Decision, decide, hold
 from selfevo.harness import Evaluand, evaluand
 from selfevo.material import Material, gather
@@ -62,6 +62,7 @@ class Champion(BaseModel):
 
 def evolve(config: RunConfig, root: Path) -> Outcome:
     """Run the recipe in `root`, or go on with the run that is there."""
+    judge_cards(config)  # one that cannot be read is refused now, not after the training
     run = Run(root, config)
     try:
         material = gather(run)
@@ -136,7 +137,9 @@ def settle(
         f"round-{number}/decision.json",
         Decision,
         lambda: (
-            decide(candidate.record, champion.record, run.config.gate) if candidate else hold(few)
+            decide(candidate.record, champion.record, run.config.gate, judge_cards(run.config))
+            if candidate
+            else hold(few)
         ),
     )
 

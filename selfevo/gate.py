@@ -5,25 +5,33 @@ sides. The primary metric must gain: its one-sided t bound lies above 0 and its 
 `delta_min`. Every guard must be shown not to be worse by its margin (non-inferiority). All of them
 at full alpha: requiring all is an intersection-union test (Berger, 1982) and needs no correction.
 
+A metric that a judge gave counts only if the judge's card says TRUSTED; `allow_untrusted_judge`
+overrides that, and the decision says so.
+
 Left out, for a later version: length-controlled primary, alpha spent over repeated looks,
 worst-case for missing scores.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from judges.card import JudgeCard, Trust
 from results.records import Measure, RunRecord
 from results.stats import Bound, paired_bound, people_needed
-from selfevo.config import GateConfig, Guard
+from selfevo.config import JUDGE_PREFIX, GateConfig, Guard
 
 Finding = Literal["passed", "failed", "open"]
 """Of one comparison: shown to be right, shown to be wrong, or neither."""
 
 INSTRUCTION_METRICS = ("retention",)
 """Measured on instructions; every other metric is measured on people."""
+
+CARD_DIMENSION = {"judge.unhelpfulness": "any"}
+"""Dimension of its card that a judge's metric rests on, where it is not `score`."""
 
 
 class Verdict(StrEnum):
@@ -63,6 +71,8 @@ class Decision(BaseModel):
     """Content hash of the checkpoint that was compared with."""
     candidate: str | None = None
     comparisons: tuple[Comparison, ...] = ()
+    overrides: tuple[str, ...] = ()
+    """What the gate would have refused, had the recipe not told it to go on."""
 
     @property
     def promoted(self) -> bool:
@@ -83,13 +93,28 @@ class _Paired(NamedTuple):
     bound: Bound
 
 
-def decide(candidate: RunRecord, champion: RunRecord, config: GateConfig) -> Decision:
-    """Compare two evaluations of the same suite."""
+def decide(
+    candidate: RunRecord,
+    champion: RunRecord,
+    config: GateConfig,
+    cards: Mapping[str, JudgeCard] | None = None,
+) -> Decision:
+    """Compare two evaluations of the same suite.
+
+    Args:
+        candidate: The new model's.
+        champion: That of the model it would replace.
+        config: Primary metric, guards, error rate.
+        cards: The judges' cards, by the metric that they gave.
+    """
     if candidate.suite != champion.suite:
         reason = f"different suites ({candidate.suite[:12]} and {champion.suite[:12]})"
         return _decision(
             Verdict.ERROR, [f"{reason}; evaluate both on the same one"], candidate, champion
         )
+    distrust = distrusted(candidate, config, cards or {})
+    if distrust and not config.allow_untrusted_judge:
+        return _decision(Verdict.ERROR, distrust, candidate, champion)
     try:
         primary, primary_reason = _judge_primary(candidate, champion, config)
         judged = [_judge_guard(candidate, champion, guard, config) for guard in config.guards]
@@ -108,12 +133,41 @@ def decide(candidate: RunRecord, champion: RunRecord, config: GateConfig) -> Dec
             f"{primary.metric} {primary.difference:+.2f} (at least {primary.lower:+.2f}, "
             f"{primary.n} people); all {len(judged)} guards hold"
         ]
-    return _decision(verdict, reasons, candidate, champion, comparisons)
+    return _decision(verdict, reasons, candidate, champion, comparisons, distrust)
 
 
 def hold(reason: str) -> Decision:
     """A round that ends before there is a candidate to compare."""
     return Decision(verdict=Verdict.HOLD, reasons=(reason,))
+
+
+def distrusted(
+    candidate: RunRecord, config: GateConfig, cards: Mapping[str, JudgeCard]
+) -> list[str]:
+    """Why the judges behind the gate's metrics may not be believed; empty when they may."""
+    used = dict.fromkeys((config.primary, *(guard.metric for guard in config.guards)))
+    complaints = (
+        _complaint(metric, candidate.judges.get(metric), cards.get(metric))
+        for metric in used
+        if metric.startswith(JUDGE_PREFIX)
+    )
+    return [f"judge untrusted: {complaint}" for complaint in complaints if complaint]
+
+
+def _complaint(metric: str, judge: str | None, card: JudgeCard | None) -> str | None:
+    """What is wrong with the judge of one metric."""
+    if card is None:
+        return f"'{metric}' has no judge card; make one with selfevo calibrate"
+    if card.judge_hash != judge:
+        return (
+            f"'{metric}': the card is of another judge ({card.judge}, {card.judge_hash[:12]}); "
+            "calibrate this one"
+        )
+    found = card.trust_in((CARD_DIMENSION.get(metric, "score"),))
+    if found.trust is Trust.TRUSTED:
+        return None
+    more = f"; {found.labels_needed} labels would decide" if found.labels_needed else ""
+    return f"'{metric}' is {found.trust} by its card ({found.reason}{more})"
 
 
 def _judge_primary(
@@ -215,6 +269,7 @@ def _decision(
     candidate: RunRecord,
     champion: RunRecord,
     comparisons: list[Comparison] | None = None,
+    overrides: Sequence[str] = (),
 ) -> Decision:
     return Decision(
         verdict=verdict,
@@ -222,4 +277,5 @@ def _decision(
         champion=champion.checkpoint,
         candidate=candidate.checkpoint,
         comparisons=tuple(comparisons or ()),
+        overrides=tuple(overrides),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inspect_ai import Task, eval_set
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import (
     EvalLog,
     list_eval_logs,
@@ -83,6 +84,25 @@ def run_eval(
     if not success:
         raise RunError(f"{title}: {_first_error(logs)}; see `inspect view --log-dir {log_dir}`")
     return finished_log(log_dir)
+
+
+def run_judge(task: Task, judge: str, log_dir: Path) -> EvalLog:
+    """Run a task in which nothing is generated and a model in the role `judge` is asked.
+
+    Raises:
+        RunError: the eval did not succeed.
+    """
+    log_dir.mkdir(parents=True, exist_ok=True)
+    [log] = inspect_eval(
+        task,
+        model="none/none",
+        model_roles={"judge": get_model(judge)},
+        log_dir=str(log_dir),
+        display="none",
+    )
+    if log.status != "success":
+        raise RunError(f"{judge}: {_first_error([log])}; see `inspect view --log-dir {log_dir}`")
+    return log
 
 
 def finished_log(log_dir: Path) -> EvalLog:

@@ -59,8 +59,10 @@ def _write(path: Path, people: Sequence[Persona]) -> None:
     path.write_text("".join(p.model_dump_json() + "\n" for p in people), encoding="utf-8")
 
 
-def talk_task(config: RunConfig, people: Path, split: UserSplit, *, seed: int) -> Task:
-    """The task in which a checkpoint talks with the people of a file."""
+def talk_task(
+    config: RunConfig, people: Path, split: UserSplit, *, seed: int, judged: bool = False
+) -> Task:
+    """The task in which a checkpoint talks with the people of a file, and may be judged."""
     users = config.users
     assert users is not None  # only runs with users have such a file
     return support(
@@ -74,6 +76,7 @@ def talk_task(config: RunConfig, people: Path, split: UserSplit, *, seed: int) -
         seed=seed,
         max_tokens=config.evaluation.max_tokens,
         task_prompt=config.data.task_prompt,
+        rubrics=list(config.judge.rubrics) if judged and config.judge else None,
     )
 
 

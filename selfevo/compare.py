@@ -1,0 +1,145 @@
+"""Two logs of conversations side by side: outcomes of the same people, and a judge's preference.
+
+The unit is the person: epochs are averaged, differences are paired, intervals are two-sided 95% t
+intervals over people. Nobody is left out silently: people without a pair are counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from inspect_ai.log import EvalLog
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.errors import DataError
+from benchmarks.pairwise import MEASURES as OPINIONS
+from benchmarks.pairwise import pairwise
+from results.stats import Bound, paired_bound
+from selfevo.harness import run_judge
+from selfevo.users_rank import ALPHA, SHOWN, read_outcomes
+
+
+class Preferred(NamedTuple):
+    """A judge's preference between two logs."""
+
+    win: Bound
+    """Win rate of A minus one half."""
+    means: dict[str, float]
+    n_pairs: int
+    n_unscored: int
+    log: Path
+
+
+def compare_logs(a: Path, b: Path, *, judge: str | None, rubric: str, out: Path | None) -> None:
+    """Print how A did against B.
+
+    Args:
+        a: Log of `benchmarks/support.py`.
+        b: The other one, with the same people.
+        judge: Inspect model that compares the conversations; None: outcomes only.
+        rubric: In what they are compared.
+        out: Folder of the judge's log; None: beside A.
+
+    Raises:
+        DataError: the logs cannot be compared.
+    """
+    console = Console()
+    console.print(_outcomes(a, b))
+    if judge is None:
+        return
+    found = ask_judge(a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared")
+    console.print(_preference(found, judge, rubric))
+
+
+def ask_judge(a: Path, b: Path, *, judge: str, rubric: str, out: Path) -> Preferred:
+    """Let a model compare the conversations of two logs, as an Inspect eval of its own.
+
+    Raises:
+        RunError: the eval failed.
+        DataError: fewer than two people were compared.
+    """
+    return read_preferences(run_judge(pairwise(a=str(a), b=str(b), rubric=rubric), judge, out))
+
+
+def read_preferences(log: EvalLog) -> Preferred:
+    """What a finished pairwise log says, person by person.
+
+    Raises:
+        DataError: fewer than two people were compared.
+    """
+    by_person: dict[str, list[Mapping[str, float]]] = {}
+    n_unscored = 0
+    for sample in log.samples or []:
+        score = (sample.scores or {}).get("preferred")
+        if score is None or not isinstance(score.value, Mapping):
+            n_unscored += 1
+            continue
+        row = {name: float(str(score.value[name])) for name in OPINIONS}
+        by_person.setdefault(str(sample.metadata["persona"]), []).append(row)
+    if len(by_person) < 2:
+        raise DataError(
+            log.location,
+            f"the judge gave an answer for {len(by_person)} people ({n_unscored} unscored)",
+            "look at its failures in the log",
+        )
+    people = [_mean(rows) for rows in by_person.values()]
+    return Preferred(
+        win=paired_bound([person["win"] - 0.5 for person in people], ALPHA),
+        means=_mean(people),
+        n_pairs=len(log.samples or []),
+        n_unscored=n_unscored,
+        log=Path(log.location),
+    )
+
+
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in OPINIONS}
+
+
+def _outcomes(a: Path, b: Path) -> Table:
+    ours, theirs = read_outcomes(a), read_outcomes(b)
+    both = sorted(ours.people.keys() & theirs.people.keys())
+    if len(both) < 2:
+        raise DataError(
+            f"{a.name} and {b.name}",
+            f"share {len(both)} of their people",
+            "run them with the same people",
+        )
+    left = len(ours.people.keys() ^ theirs.people.keys())
+    table = Table(
+        title=f"A: {ours.name}   B: {theirs.name}",
+        caption=f"{len(both)} people on both sides, {left} on one; "
+        f"unscored {ours.n_unscored} and {theirs.n_unscored}; intervals 95%",
+    )
+    for name in ("outcome", "A", "B", "A - B"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for name in SHOWN:
+        values = [(ours.people[p][name], theirs.people[p][name]) for p in both]
+        bound = paired_bound([one - other for one, other in values], ALPHA)
+        means = [sum(side) / len(both) for side in zip(*values, strict=True)]
+        table.add_row(name, *(f"{mean:.2f}" for mean in means), _shown(bound))
+    return table
+
+
+def _preference(found: Preferred, judge: str, rubric: str) -> Table:
+    win = found.win
+    table = Table(
+        title=f"{judge} on {rubric}",
+        caption=f"{win.n} people, {found.n_pairs} pairs, {found.n_unscored} unscored; log: "
+        f"{found.log.name}",
+    )
+    for name in ("A wins", "95%", "margin", "consistent", "same slot twice"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        f"{win.mean + 0.5:.1%}",
+        f"{win.lower + 0.5:.1%} to {win.upper + 0.5:.1%}",
+        f"{found.means['margin']:+.2f}",
+        f"{found.means['consistent']:.0%}",
+        f"{found.means['slot_driven']:.0%}",
+    )
+    return table
+
+
+def _shown(bound: Bound) -> str:
+    return f"{bound.mean:+.2f} ({bound.lower:+.2f} to {bound.upper:+.2f})"

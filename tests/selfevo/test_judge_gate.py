@@ -1,0 +1,163 @@
+"""The gate believes a judge only as far as its card goes."""
+
+import pytest
+
+from judges.card import DimensionCard, JudgeCard, Trust
+from results.records import Measure, RunRecord
+from selfevo.cli import main
+from selfevo.config import GateConfig, Guard, JudgeConfig, RunConfig
+from selfevo.gate import Verdict, decide
+
+PRIMARY = "judge.personalization"
+CONFIG = GateConfig(primary=PRIMARY, delta_min=0.1, guards=())
+
+
+def record(checkpoint: str, gain: float = 0.0, judge: str = "abc") -> RunRecord:
+    values = {f"p{i}": gain + 0.01 * i for i in range(20)}
+    measure = Measure(values=values, n_scored=20, n_total=20)
+    return RunRecord(
+        suite="s",
+        checkpoint=checkpoint,
+        measures={PRIMARY: measure, "judge.unhelpfulness": measure, "copy_rate": measure},
+        corpus={},
+        judges={PRIMARY: judge, "judge.unhelpfulness": judge},
+        logs=(),
+    )
+
+
+def card(trust: Trust, dimension: str = "score", labels: int | None = None) -> JudgeCard:
+    return JudgeCard(
+        judge="openai/x",
+        judge_hash="abc",
+        rubric="personalization",
+        data="labels",
+        data_hash="d",
+        measured="2026-11-24",
+        command="c",
+        versions={},
+        n_items=50,
+        n_conversations=50,
+        failures={},
+        dimensions=(
+            DimensionCard(
+                name=dimension,
+                trust=trust,
+                reason="kappa 0.30 (0.10 to 0.50), the bar is 0.40",
+                labels_needed=labels,
+                agreement=None,
+                ceiling=None,
+                judge_minus_human=None,
+                length=None,
+            ),
+        ),
+    )
+
+
+def decided(*cards: JudgeCard, config: GateConfig = CONFIG, judge: str = "abc"):
+    named = {PRIMARY: cards[0]} if cards else {}
+    return decide(record("m1", 1.0, judge), record("m0", 0.0, judge), config, named)
+
+
+def test_a_trusted_judge_promotes():
+    decision = decided(card(Trust.TRUSTED))
+    assert decision.verdict is Verdict.PROMOTE
+    assert decision.overrides == ()
+
+
+@pytest.mark.parametrize("trust", [Trust.UNTRUSTED, Trust.INCONCLUSIVE])
+def test_an_untrusted_judge_is_an_error(trust):
+    decision = decided(card(trust, labels=120))
+    assert decision.verdict is Verdict.ERROR
+    assert decision.reasons == (
+        f"judge untrusted: 'judge.personalization' is {trust} by its card (score: kappa 0.30 "
+        "(0.10 to 0.50), the bar is 0.40; 120 labels would decide)",
+    )
+    assert decision.comparisons == ()
+
+
+def test_so_is_a_judge_without_a_card():
+    decision = decided()
+    assert decision.verdict is Verdict.ERROR
+    assert decision.reasons[0].startswith("judge untrusted: 'judge.personalization' has no judge")
+
+
+def test_and_a_card_of_another_judge():
+    decision = decided(card(Trust.TRUSTED), judge="other")
+    assert decision.verdict is Verdict.ERROR
+    assert "the card is of another judge (openai/x, abc)" in decision.reasons[0]
+
+
+def test_and_a_card_that_never_looked_at_this():
+    decision = decided(card(Trust.TRUSTED, "warmth"))
+    assert decision.verdict is Verdict.ERROR
+    assert "score: never held against people" in decision.reasons[0]
+
+
+def test_the_override_decides_and_is_recorded():
+    config = CONFIG.model_copy(update={"allow_untrusted_judge": True})
+    decision = decided(card(Trust.UNTRUSTED), config=config)
+    assert decision.verdict is Verdict.PROMOTE
+    assert len(decision.overrides) == 1
+    assert decision.overrides[0].startswith("judge untrusted: 'judge.personalization'")
+    assert type(decision).model_validate_json(decision.model_dump_json()) == decision
+
+
+def test_a_guard_of_a_judge_needs_its_card_too():
+    guard = Guard(metric="judge.unhelpfulness", margin=2.0)
+    config = CONFIG.model_copy(update={"guards": (guard,)})
+    assert decided(card(Trust.TRUSTED), config=config).verdict is Verdict.ERROR
+    cards = {
+        PRIMARY: card(Trust.TRUSTED),
+        "judge.unhelpfulness": card(Trust.TRUSTED, "any"),
+    }
+    assert decide(record("m1", 1.0), record("m0"), config, cards).verdict is Verdict.PROMOTE
+
+
+def test_automatic_metrics_need_no_card():
+    config = GateConfig(primary="copy_rate", delta_min=0.1, guards=())
+    assert decided(config=config).verdict is Verdict.PROMOTE
+
+
+def test_a_recipe_may_gate_on_what_its_judge_measures():
+    judge = {"model": "openai/x", "rubrics": ["personalization"]}
+    config = RunConfig.model_validate(
+        {"name": "x", "judge": judge, "gate": {"primary": PRIMARY, "guards": []}}
+    )
+    assert config.judge is not None
+    with pytest.raises(ValueError, match="which this recipe does not measure"):
+        RunConfig.model_validate({"name": "x", "gate": {"primary": PRIMARY}})
+
+
+@pytest.mark.parametrize(
+    ("judge", "complaint"),
+    [
+        ({"rubrics": ["warmth"]}, r"\['warmth'\] is no rubric; use personalization"),
+        ({"rubrics": []}, "nothing is no rubric"),
+        ({"cards": {"fluency": "x.json"}}, "'fluency' is not among judge.rubrics"),
+    ],
+)
+def test_judges_that_cannot_work_are_refused(judge, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        JudgeConfig.model_validate({"model": "openai/x", **judge})
+
+
+def test_a_judge_needs_conversations():
+    with pytest.raises(ValueError, match="judge needs users"):
+        RunConfig.model_validate(
+            {"name": "x", "users": None, "judge": {"model": "m"}, "gate": {"guards": []}}
+        )
+
+
+def test_a_card_that_cannot_be_read_stops_the_run_before_it_begins(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    absent = tmp_path / "absent.json"
+    recipe.write_text(
+        f"name: x\njudge: {{model: openai/x, cards: {{personalization: {absent}}}}}\n"
+    )
+    root = tmp_path / "run"
+    assert main(["evolve", str(recipe), "--run", str(root)]) == 64
+    assert capsys.readouterr().err == (
+        f"selfevo: {absent}: no judge card (No such file or directory); make one with selfevo "
+        "calibrate\n"
+    )
+    assert not root.exists()

@@ -129,14 +129,14 @@ def judge_saying(*answers: str | ModelOutput | Exception, name: str = "mockllm/j
 
 
 def judge_by(say: Callable[[str], str]) -> FakeJudge:
-    """Answers by a function of the request."""
+    """Answers by a function of the first request; a complaint changes nothing."""
     asked: list[tuple[list[ChatMessage], GenerateConfig]] = []
 
     def reply(
         input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
     ) -> ModelOutput:
         asked.append((list(input), config))
-        return output(say(input[-1].text))
+        return output(say(input[0].text))
 
     return FakeJudge(get_model("mockllm/judge", custom_outputs=reply, memoize=False), asked)
 

@@ -6,7 +6,7 @@ BIN := .venv/bin
 SET_UP := .venv/.set-up
 RUN ?= runs/demo
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow test-browser check format clean
 
 demo: $(SET_UP)
 	$(BIN)/selfevo model fetch
@@ -14,7 +14,10 @@ demo: $(SET_UP)
 
 test: $(SET_UP)
 	$(BIN)/selfevo model fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-browser: $(SET_UP)
+	$(BIN)/python -m pytest -m "browser"
 
 test-slow: $(SET_UP)
 	$(BIN)/selfevo model fetch

@@ -62,7 +62,7 @@ def calibration(
         scorer=rates(rubric, settings),
         epochs=Epochs(repeats, "mean"),
         version=VERSION,
-        headline_metric="rates.score",
+        headline_metric=f"rates.{'score' if asked.adds_up else asked.criteria[0].name}",
     )
 
 

@@ -307,7 +307,7 @@ class _Bench:
                 failures[name] = str(failure)
                 ratings[name] = {}
         values, spread = _joined(ratings, self._panel, rubric)
-        if "score" not in values:
+        if not values:
             reasons = "; ".join(failures.values()) or "the judges left too little in common"
             raise JudgeFailed(FailureKind.MISSING, f"no panel: {reasons}")
         explanation = ", ".join(f"{name} {value:.2f}" for name, value in values.items())

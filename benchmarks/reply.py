@@ -38,7 +38,7 @@ from judges.automatic import (
 from judges.specificity import require_loglikelihood, specificity_bits
 from judges.stock import stock_share
 
-VERSION = "1-A"
+VERSION = "2-A"
 REFERENCE = "selfevo/default"
 MEASURES = (
     "specificity",

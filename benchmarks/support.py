@@ -48,7 +48,7 @@ from benchmarks.user import Ending, SimulatedUser
 from judges.automatic import asks_question, copy_rate, n_words, unhelpful_reasons
 from judges.stock import stock_share
 
-VERSION: Final = "1-A"
+VERSION: Final = "2-A"
 ENDINGS: Final = (Ending.SATISFIED, Ending.GAVE_UP, Ending.TURN_LIMIT, Ending.CRISIS_HANDOFF)
 MEASURES: Final = (
     "relief",

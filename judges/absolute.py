@@ -195,7 +195,8 @@ def scored(findings: dict[str, Finding], rubric: Rubric) -> dict[str, float]:
 
     Ordinal: each level, and `score`, their weighted mean. Items: each fault as 0 or 1, `any`, and
     `score`, the weighted share of faults. Preferences: the shares `met`, `ignored`, `violated` of
-    those that apply, and `score`, met minus violated; nothing when none applies.
+    those that apply, and `score`, met minus violated; nothing when none applies. A rubric whose
+    criteria do not add up has no `score`.
     """
     if rubric.kind == "preferences":
         levels = [finding.value for finding in findings.values() if finding.value is not None]
@@ -212,6 +213,8 @@ def scored(findings: dict[str, Finding], rubric: Rubric) -> dict[str, float]:
     total = sum(weights.values())
     if not total:
         return {}
+    if not rubric.adds_up:
+        return values
     score = sum(values[name] * weights[name] for name in values) / total
     faults = {"any": max(values.values())} if rubric.kind == "items" else {}
     return {**values, **faults, "score": score}

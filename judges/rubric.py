@@ -129,6 +129,9 @@ class Rubric(_Part):
     needs_persona: Flag
     """Whether the judge must see the person's card."""
 
+    adds_up: Flag = True
+    """Whether the mean of the criteria says something; else each stands by itself."""
+
     instructions: Text
     """What the judge is told before the criteria."""
 

@@ -140,7 +140,11 @@ def _people(rated: RatedSet, rubric: str | None) -> dict[str, list[Ratings]]:
         return by_dimension
     asked = load_rubric(rubric, rated.items[0].language)
     criteria = [criterion.name for criterion in asked.criteria]
-    if asked.kind == "preferences" or not set(criteria) <= set(rated.dimensions):
+    if (
+        asked.kind == "preferences"
+        or not asked.adds_up
+        or not set(criteria) <= set(rated.dimensions)
+    ):
         return by_dimension
     weights = {criterion.name: criterion.weight for criterion in asked.criteria}
     joined: list[Ratings] = []

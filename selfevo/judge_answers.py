@@ -192,7 +192,8 @@ def _from_log(log: EvalLog, judge: str, hash: str) -> Answers:
             values = [row[dimension] for row in rows if dimension in row]
             ratings.setdefault(dimension, {})[item] = sum(values) / len(values)
         if len(samples) > 1:
-            repeats[item] = [row["score"] for row in rows if "score" in row]
+            # the score, or the first criterion of a rubric that has none
+            repeats[item] = [row.get("score", next(iter(row.values()))) for row in rows]
     return Answers(
         judge=judge,
         hash=hash,

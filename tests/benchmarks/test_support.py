@@ -368,7 +368,7 @@ def test_epochs_are_averaged_and_one_that_broke_is_left_out(people: Path, tmp_pa
 
 def test_the_log_names_version_headline_and_columns(mixed: EvalLog) -> None:
     task = support()
-    assert task.version == mixed.eval.task_version == "1-A"
+    assert task.version == mixed.eval.task_version == "2-A"
     assert task.headline_metric is not None
     headline = task.headline_metric
     assert (headline.scorer, headline.score) == ("user_outcome", "relief")

@@ -296,7 +296,7 @@ CHANGES: Final[dict[str | int, object]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "n_fields"), [(TEXT, 26), (TEMPLATE, 18)])
+@pytest.mark.parametrize(("text", "n_fields"), [(TEXT, 27), (TEMPLATE, 19)])
 def test_the_hash_changes_with_every_field(text: str, n_fields: int) -> None:
     rubric = parse_rubric(text, "mine.yaml")
     fixed = {"kind": rubric.kind, "needs_persona": rubric.needs_persona}

@@ -1,7 +1,10 @@
 """The gate believes a judge only as far as its card goes."""
 
+import json
+
 import pytest
 
+from benchmarks.heldout import write_contexts
 from judges.card import DimensionCard, JudgeCard, Trust
 from results.records import Measure, RunRecord
 from selfevo.cli import main
@@ -161,3 +164,56 @@ def test_a_card_that_cannot_be_read_stops_the_run_before_it_begins(tmp_path, cap
         "calibrate\n"
     )
     assert not root.exists()
+
+
+def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
+    finishing_model, m0, tmp_path
+):
+    """The way of a judge through a run: recipe, eval, record, gate."""
+    from inspect_ai.model import modelapi
+
+    from judges.rubric import load_rubric
+    from selfevo.evaluation import HeldOut, evaluate, judge_cards
+    from selfevo.harness import evaluand
+    from selfevo.run import Run
+    from selfevo.users import store_people
+    from tests.benchmarks.fakes import make_context
+    from tests.judges.bench import judge_by
+
+    from .toy import toy_config
+
+    names = [criterion.name for criterion in load_rubric("personalization").criteria]
+
+    def say(request: str) -> str:
+        said = request.split("Supporter: ")[1].split("\n\n")[0].splitlines()[0]
+        entry = {"evidence": said[:40], "reason": "r", "level": 3}
+        return json.dumps(dict.fromkeys(names, entry))
+
+    fake = judge_by(say)
+
+    @modelapi(name="runjudge")
+    def runjudge():
+        return lambda *args, **kwargs: fake.model.api
+
+    config = toy_config(
+        finishing_model,
+        judge={"model": "runjudge/x", "rubrics": ["personalization"]},
+        gate={"primary": PRIMARY, "delta_min": 0.1, "guards": []},
+        synthesis={"reflect": False},
+    )
+    contexts = tmp_path / "contexts.jsonl"
+    write_contexts(contexts, [make_context(f"p{n}", "Hello.", "It is bad.") for n in range(4)])
+    run = Run(tmp_path / "run", config)
+    try:
+        users = store_people(run, "gate")
+        heldout = HeldOut(contexts, contexts, None, users, "h")
+        model = evaluand(m0, config.model, finishing_model)
+        measured = evaluate(run, "m0", "M0", model, heldout)
+    finally:
+        run.close()
+    assert measured.measures[PRIMARY].n_total == 2
+    assert set(measured.measures[PRIMARY].values.values()) <= {0.0}  # the same with any card
+    assert list(measured.judges) == [PRIMARY]
+    decision = decide(measured, measured, config.gate, judge_cards(config))
+    assert decision.verdict is Verdict.ERROR
+    assert "has no judge card" in decision.reasons[0]

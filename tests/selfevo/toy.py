@@ -80,7 +80,7 @@ def toy_recipe(base: Path, /, **changes: Mapping[str, Any] | int) -> dict[str, A
         "gate": {"delta_min": 0, "guards": []},
     }
     for key, value in changes.items():
-        recipe[key] = {**recipe[key], **value} if isinstance(value, Mapping) else value
+        recipe[key] = {**recipe.get(key, {}), **value} if isinstance(value, Mapping) else value
     return recipe
 
 

@@ -13,10 +13,7 @@ A turn that breaks the role, is empty, is refused or repeats the person's last t
 """
 
 import random
-import re
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from inspect_ai.model import (
@@ -37,6 +34,7 @@ from benchmarks.card_text import emotion_text, need_text, preferences_text, prof
 from benchmarks.dialogues import Language
 from benchmarks.persona import Persona
 from benchmarks.user import Appraisal, Cue, Ending, UserFailed, UserTurn, start_mood
+from judges.prompt_text import filled, load_prompt
 from judges.roles import role_break
 
 AppraisalBy = Literal["model", "rules"]
@@ -210,9 +208,9 @@ class ModelUser:
         if ending is not None:
             tell = _LEAVE[language][ending]
         elif fact is not None:
-            tell = _fill(_TELL[language], {"fact": self.persona.disclosure[fact].text})
+            tell = filled(_TELL[language], {"fact": self.persona.disclosure[fact].text})
         if bad_news:
-            tell += _fill(_BAD_NEWS[language], {"fact": bad_news})
+            tell += filled(_BAD_NEWS[language], {"fact": bad_news})
         asked = [self._instruct("speak", tell=tell, course=course), *flipped(messages, language)]
         said = [m.text for m in messages if m.role == "user"]
         return self._checked(await self._generate(asked, self._speaking()), said)
@@ -258,8 +256,8 @@ class ModelUser:
     ) -> ChatMessageSystem:
         persona, mood = self.persona, (course or self._course).mood
         language = persona.language
-        card = _fill(
-            _prompt("card", language),
+        card = filled(
+            load_prompt("benchmarks", "user_card", language),
             {
                 "name": persona.name or _NAMELESS[language],
                 "profile": profile_text(persona),
@@ -277,7 +275,9 @@ class ModelUser:
             "tell": tell,
             "untold": untold,
         }
-        return ChatMessageSystem(content=_fill(_prompt(name, language), values))
+        return ChatMessageSystem(
+            content=filled(load_prompt("benchmarks", f"user_{name}", language), values)
+        )
 
 
 def parse_appraisal(text: str) -> ModelAppraisal:
@@ -318,14 +318,3 @@ def _transcript(messages: Sequence[ChatMessage], language: Language) -> str:
         for m in messages
         if m.role in ("user", "assistant")
     )
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill `{name}` placeholders in one pass: what stands in a value is never filled again."""
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match.group(1), match.group(0)), template)
-
-
-@cache
-def _prompt(name: str, language: Language) -> str:
-    file = resources.files("benchmarks").joinpath("prompts", f"user_{name}.{language}.md")
-    return file.read_text(encoding="utf-8").strip()

@@ -24,7 +24,7 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema, LimitExceededError
 from pydantic import BaseModel, ConfigDict
 
-from judges.material import Material, fenced
+from judges.material import SPECIMEN, Material, fenced, introduced
 from judges.prompt_text import filled, load_prompt
 from judges.rubric import Criterion, Rubric
 from judges.verdict import (
@@ -32,6 +32,7 @@ from judges.verdict import (
     FailureKind,
     Finding,
     JudgeFailed,
+    complaint,
     expected_levels,
     read_answer,
 )
@@ -42,7 +43,6 @@ TOP_LOGPROBS: Final = 10
 
 _WORDS: Final[dict[Language, dict[str, str]]] = {
     "en": {
-        "card": "About the person (the supporter was not told this):",
         "conversation": "The whole conversation is judged.",
         "reply": "Only the supporter's last message is judged.",
         "level": "level",
@@ -50,11 +50,8 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "number": "one of the numbers listed",
         "null": ", or null where a question does not apply",
         "not_applicable": "null (does not apply)",
-        "repair": "That answer cannot be used: {complaint}. "
-        "Answer again, with the JSON object only.",
     },
     "zh": {
-        "card": "关于这个人（支持者事先不知道）：",
         "conversation": "评判整段对话。",
         "reply": "只评判支持者的最后一条消息。",
         "level": "等级",
@@ -62,7 +59,6 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "number": "所列数字之一",
         "null": "；不适用时写null",
         "not_applicable": "null（不适用）",
-        "repair": "这个回答不能用：{complaint}。请重新回答，只写JSON对象。",
     },
 }
 
@@ -98,12 +94,10 @@ class Verdict(BaseModel):
 
 def judge_hash(model: str, rubric: Rubric, settings: JudgeSettings) -> str:
     """What must be equal for two verdicts to come from the same judge."""
-    parts = (
-        model,
-        rubric.hash,
-        load_prompt("judges", "absolute", rubric.language),
-        settings.model_dump_json(),
-    )
+    specimen = SPECIMEN.model_copy(update={"language": rubric.language})
+    request = prompt(rubric, specimen, questions(rubric, specimen))
+    again = complaint(JudgeFailed(FailureKind.EMPTY, "..."), rubric.language)
+    parts = (model, rubric.hash, request, again, settings.model_dump_json())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -155,16 +149,12 @@ def questions(rubric: Rubric, material: Material) -> list[Asked]:
 def prompt(rubric: Rubric, material: Material, asked: Sequence[Asked]) -> str:
     """The whole request to the judge."""
     words = _WORDS[rubric.language]
-    card = ""
-    if material.card is not None:
-        shown = fenced("person", material.card.shown(rubric.language))
-        card = f"{words['card']}\n{shown}\n\n"
     has_null = any(question.criterion.not_applicable for question in asked)
     has_free = any(not _always_quoted(question.criterion) for question in asked)
     fields = '{"evidence": "...", "reason": "...", "level": ...}'
     values = {
         "instructions": rubric.instructions.strip(),
-        "card": card,
+        "card": introduced(material.card, rubric.language),
         "conversation": fenced("conversation", material.shown()),
         "subject": words[rubric.about],
         "criteria": "\n\n".join(_shown(question, rubric.language) for question in asked),
@@ -244,8 +234,8 @@ async def _ask(
         except JudgeFailed as failure:
             if attempt == settings.repairs:
                 raise
-            complaint = filled(_WORDS[rubric.language]["repair"], {"complaint": str(failure)})
-            messages += [output.message, ChatMessageUser(content=complaint)]
+            again = complaint(failure, rubric.language)
+            messages += [output.message, ChatMessageUser(content=again)]
     raise AssertionError("a judge is asked at least once")
 
 

@@ -21,6 +21,10 @@ _SPEAKERS: Final[dict[Language, dict[Speaker, str]]] = {
     "en": {"person": "Person", "supporter": "Supporter"},
     "zh": {"person": "求助者", "supporter": "支持者"},
 }
+_ABOUT: Final[dict[Language, str]] = {
+    "en": "About the person (no supporter was told this):",
+    "zh": "关于这个人（支持者事先不知道）：",
+}
 _CARD: Final[dict[Language, tuple[str, str, str, str, str, str]]] = {
     "en": (
         "Profile",
@@ -94,6 +98,28 @@ class Material(BaseModel):
         """The conversation as a judge reads it, a paragraph a turn."""
         names = _SPEAKERS[self.language]
         return "\n\n".join(f"{names[turn.speaker]}: {turn.text}" for turn in self.turns)
+
+
+SPECIMEN: Final = Material(
+    language="en",
+    turns=(Turn(speaker="person", text="..."), Turn(speaker="supporter", text="...")),
+    card=PersonCard(
+        person="-",
+        profile="...",
+        emotion="...",
+        situation="...",
+        need="...",
+        wishes=(Wish(name="helps_1", text="...", is_wanted=True),),
+    ),
+)
+"""What a request is made of for its hash: all words that a judge is told, and none of anybody's."""
+
+
+def introduced(card: PersonCard | None, language: Language) -> str:
+    """The card as it stands in a request; nothing where there is none."""
+    if card is None:
+        return ""
+    return f"{_ABOUT[language]}\n{fenced('person', card.shown(language))}\n\n"
 
 
 def fenced(name: str, text: str) -> str:

@@ -21,11 +21,18 @@ from inspect_ai.util import JSONSchema
 from pydantic import BaseModel, ConfigDict
 
 from judges.absolute import answered, refuse_unfinished
-from judges.material import Material, fenced
+from judges.material import SPECIMEN, Material, fenced, introduced
 from judges.prompt_text import filled, load_prompt
 from judges.rubric import Rubric
-from judges.verdict import MAX_EVIDENCE, MAX_REASON, FailureKind, JudgeFailed, as_object, is_quoted
-from judges.words import Language
+from judges.verdict import (
+    MAX_EVIDENCE,
+    MAX_REASON,
+    FailureKind,
+    JudgeFailed,
+    as_object,
+    complaint,
+    is_quoted,
+)
 
 Winner = Literal["A", "B", "tie"]
 
@@ -33,14 +40,6 @@ MAX_TOKENS: Final = 800
 MARGINS: Final = (0, 1, 2, 3)
 _TEXTS: Final = {"evidence_a": MAX_EVIDENCE, "evidence_b": MAX_EVIDENCE, "reason": MAX_REASON}
 _FIELDS: Final = frozenset((*_TEXTS, "winner", "margin"))
-_REPAIR: Final[dict[Language, str]] = {
-    "en": "That answer cannot be used: {complaint}. Answer again, with the JSON object only.",
-    "zh": "这个回答不能用：{complaint}。请重新回答，只写JSON对象。",
-}
-_ABOUT: Final[dict[Language, str]] = {
-    "en": "About the person (the supporters were not told this):",
-    "zh": "关于这个人（支持者事先不知道）：",
-}
 
 
 class Call(BaseModel):
@@ -122,7 +121,9 @@ async def prefer(model: Model, rubric: Rubric, ours: Material, theirs: Material)
 
 def pairwise_hash(model: str, rubric: Rubric) -> str:
     """What must be equal for two preferences to come from the same judge."""
-    parts = (model, rubric.hash, load_prompt("judges", "pairwise", rubric.language))
+    specimen = SPECIMEN.model_copy(update={"language": rubric.language})
+    again = complaint(JudgeFailed(FailureKind.EMPTY, "..."), rubric.language)
+    parts = (model, rubric.hash, _prompt(rubric, _Sides(specimen, specimen)), again)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -174,8 +175,8 @@ async def _call(model: Model, rubric: Rubric, sides: _Sides) -> Call:
     try:
         return _read(output, rubric, sides)
     except JudgeFailed as failure:
-        complaint = filled(_REPAIR[rubric.language], {"complaint": str(failure)})
-        messages += [output.message, ChatMessageUser(content=complaint)]
+        again = complaint(failure, rubric.language)
+        messages += [output.message, ChatMessageUser(content=again)]
     return _read(await answered(model, messages, config), rubric, sides)
 
 
@@ -187,17 +188,13 @@ def _read(output: ModelOutput, rubric: Rubric, sides: _Sides) -> Call:
 
 
 def _prompt(rubric: Rubric, sides: _Sides) -> str:
-    card = ""
-    if sides.a.card is not None:
-        about = fenced("person", sides.a.card.shown(rubric.language))
-        card = f"{_ABOUT[rubric.language]}\n{about}\n\n"
     best = "\n".join(
         f"- {c.question.strip()} ({c.levels[_best(rubric)].anchor.strip()})"
         for c in rubric.criteria
     )
     values = {
         "instructions": rubric.instructions.strip(),
-        "card": card,
+        "card": introduced(sides.a.card, rubric.language),
         "conversation_a": fenced("conversation-a", sides.a.shown()),
         "conversation_b": fenced("conversation-b", sides.b.shown()),
         "criteria": best,

@@ -12,16 +12,17 @@ file); and rubrics of several languages in one file, whose texts would then shar
 import difflib
 import hashlib
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from judges.strict_yaml import StrictLoader
 from judges.words import Language
 
 Kind = Literal["ordinal", "items", "preferences"]
@@ -224,7 +225,7 @@ def load_rubric(name_or_path: str | Path, language: Language = "en") -> Rubric:
 def parse_rubric(text: str, where: str) -> Rubric:
     """The rubric of a YAML text; errors begin with `where`."""
     try:
-        raw = yaml.load(text, Loader=_Loader)
+        raw = yaml.load(text, Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
         raise RubricError(f"{where}: {_yaml_reason(error)}; mend the YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -254,20 +255,6 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice; PyYAML keeps the last one and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def _folder() -> Traversable:

@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple
 from inspect_ai.model import Logprob
 from pydantic import BaseModel, ConfigDict
 
+from judges.prompt_text import filled
 from judges.rubric import Criterion
+from judges.words import Language
 
 MAX_EVIDENCE: Final = 600
 """Characters of a quotation; longer is no evidence but a copy."""
@@ -58,6 +60,17 @@ class JudgeFailed(Exception):
     def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(f"{kind.value}: {detail}")
         self.kind = kind
+
+
+_COMPLAINTS: Final[dict[Language, str]] = {
+    "en": "That answer cannot be used: {failure}. Answer again, with the JSON object only.",
+    "zh": "这个回答不能用：{failure}。请重新回答，只写JSON对象。",
+}
+
+
+def complaint(failure: JudgeFailed, language: Language) -> str:
+    """What a judge is told of a bad answer, once."""
+    return filled(_COMPLAINTS[language], {"failure": str(failure)})
 
 
 class Asked(NamedTuple):

@@ -104,12 +104,12 @@ def _probed(judge: str, contexts: Path, log_dir: Path) -> dict[str, object]:
 
 def make_card(answers: Answers, rated: RatedSet, *, command: str) -> JudgeCard:
     """Everything that the ratings say of the judge."""
-    failure_rate = sum(answers.failures.values()) / answers.n_items if answers.n_items else 1.0
     dimensions = [
-        _dimension(name, people, answers, rated, failure_rate)
+        _dimension(name, people, answers, rated)
         for name, people in _people(rated, answers.rubric).items()
     ]
-    conversations = {item.conversation for item in rated.items}
+    clusters = rated.clusters()
+    conversations = {clusters[item] for item in answers.asked}
     return JudgeCard(
         judge=answers.judge,
         judge_hash=answers.hash,
@@ -119,7 +119,7 @@ def make_card(answers: Answers, rated: RatedSet, *, command: str) -> JudgeCard:
         measured=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         command=command,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
-        n_items=answers.n_items,
+        n_items=len(answers.asked),
         n_conversations=len(conversations),
         failures=answers.failures,
         dimensions=tuple(dimensions),
@@ -169,7 +169,6 @@ def _dimension(
     people: Sequence[Ratings],
     answers: Answers,
     rated: RatedSet,
-    failure_rate: float,
 ) -> DimensionCard:
     # people may have rated under a name that the judge has not: then its whole score stands for it
     judge = answers.ratings.get(name) or answers.ratings.get("score", {})
@@ -178,7 +177,9 @@ def _dimension(
     human = consensus(raters)
     clusters = rated.clusters()
     found = _agreement(judge, human, levels, clusters)
-    trust = trust_of(found, failure_rate=failure_rate)
+    due = [item for item in answers.asked if item in human]
+    missing = sum(item not in judge for item in due) / len(due) if due else 1.0
+    trust = trust_of(found, failure_rate=missing)
     return DimensionCard(
         name=name,
         trust=trust.trust,

@@ -155,6 +155,15 @@ def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Pars
     compare.add_argument("--judge", help="Inspect model that compares them, each in both orders")
     compare.add_argument("--rubric", default="personalization", help="in what (a name or a file)")
     compare.add_argument("--out", type=Path, help="folder of the judge's log (default: beside A)")
+    compare.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="people's labels of both logs (selfevo annotate A B), to correct the judge's scores",
+    )
+    compare.add_argument("--users", type=Path, help="file of people (default: as in the logs)")
     compare.set_defaults(command=_compare)
 
     calibrate = verbs.add_parser(
@@ -243,7 +252,15 @@ def _users_rank(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from selfevo.compare import compare_logs
 
-    compare_logs(options.a, options.b, judge=options.judge, rubric=options.rubric, out=options.out)
+    compare_logs(
+        options.a,
+        options.b,
+        judge=options.judge,
+        rubric=options.rubric,
+        out=options.out,
+        labels=options.labels,
+        users=options.users,
+    )
     return 0
 
 

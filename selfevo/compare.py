@@ -17,6 +17,7 @@ from benchmarks.pairwise import MEASURES as OPINIONS
 from benchmarks.pairwise import pairwise
 from results.stats import Bound, paired_bound
 from selfevo.harness import run_judge
+from selfevo.labelled import Labelled, labelled_difference
 from selfevo.users_rank import ALPHA, SHOWN, read_outcomes
 
 
@@ -31,7 +32,16 @@ class Preferred(NamedTuple):
     log: Path
 
 
-def compare_logs(a: Path, b: Path, *, judge: str | None, rubric: str, out: Path | None) -> None:
+def compare_logs(
+    a: Path,
+    b: Path,
+    *,
+    judge: str | None,
+    rubric: str,
+    out: Path | None,
+    labels: Sequence[Path] = (),
+    users: Path | None = None,
+) -> None:
     """Print how A did against B.
 
     Args:
@@ -40,12 +50,16 @@ def compare_logs(a: Path, b: Path, *, judge: str | None, rubric: str, out: Path 
         judge: Inspect model that compares the conversations; None: outcomes only.
         rubric: In what they are compared.
         out: Folder of the judge's log; None: beside A.
+        labels: People's labels of both logs, to correct the judge's scores in them.
+        users: File of the people, where it is not the one that the logs name.
 
     Raises:
         DataError: the logs cannot be compared.
     """
     console = Console()
     console.print(_outcomes(a, b))
+    if labels:
+        console.print(_labelled(labelled_difference(a, b, labels, users)))
     if judge is None:
         return
     found = ask_judge(a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared")
@@ -119,6 +133,24 @@ def _outcomes(a: Path, b: Path) -> Table:
         bound = paired_bound([one - other for one, other in values], ALPHA)
         means = [sum(side) / len(both) for side in zip(*values, strict=True)]
         table.add_row(name, *(f"{mean:.2f}" for mean in means), _shown(bound))
+    return table
+
+
+def _labelled(found: Labelled) -> Table:
+    estimate = found.a_minus_b
+    table = Table(
+        title=f"{found.rubric}: A - B, from people's labels and the judge",
+        caption=f"{estimate.n_human} people labelled on both sides, {estimate.n_judge} judged; "
+        f"{found.n_incomplete} labels leave a question open",
+    )
+    for name in ("together", "people alone", "judge alone"):
+        table.add_column(name, justify="right")
+    alone = estimate.human_only
+    table.add_row(
+        f"{estimate.value:+.2f} ({estimate.lower:+.2f} to {estimate.upper:+.2f})",
+        f"{alone.value:+.2f} ({alone.lower:+.2f} to {alone.upper:+.2f})",
+        f"{estimate.judge_only:+.2f}",
+    )
     return table
 
 

@@ -6,7 +6,7 @@ otherwise.
 
 import difflib
 import json
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from pydantic_core import ErrorDetails
 
 from benchmarks.dialogues import Language
+from judges.strict_yaml import StrictLoader
 from selfevo.errors import UsageError
 from selfevo.filters import FilterConfig
 
@@ -339,20 +340,6 @@ def measured_metrics(config: RunConfig) -> list[str]:
     ]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice; PyYAML keeps the last one and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a recipe and apply `key=value` overrides (dotted keys, YAML values).
 
@@ -361,7 +348,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
             names the file, the key, and the nearest valid key.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such recipe; the shipped ones are in recipes/") from None
     except OSError as error:

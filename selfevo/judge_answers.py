@@ -45,7 +45,8 @@ class Answers(NamedTuple):
     """Item -> its main rating each time it was judged; empty where it was judged once."""
     failures: dict[str, int]
     """Items without any rating, by reason."""
-    n_items: int
+    asked: tuple[str, ...]
+    """Items that the judge had to rate."""
     limits: tuple[str, ...] = ()
     log: Path | None = None
 
@@ -96,7 +97,7 @@ def by_embedded(rated: RatedSet, limit: int | None = None) -> Answers:
         ratings=ratings,
         repeats={},
         failures={},
-        n_items=len(items),
+        asked=tuple(item.id for item in items),
         limits=LIMITS_OF_EMBEDDED,
     )
 
@@ -118,7 +119,7 @@ def by_store(name: str, rated: RatedSet) -> Answers:
         ratings={dimension: dict(values) for dimension, values in scores.items()},
         repeats={},
         failures=_unrated(rated, scores),
-        n_items=len(rated.items),
+        asked=tuple(item.id for item in rated.items),
         limits=(
             "its prompt and build are the publication's, not ours: this card cannot be remade",
         ),
@@ -159,7 +160,7 @@ def by_panel(spec: str, rated: RatedSet) -> Answers:
         ratings=ratings,
         repeats={},
         failures=_unrated(rated, ratings),
-        n_items=len(rated.items),
+        asked=tuple(item.id for item in rated.items),
         limits=("a panel is not better for being one: compare this card with its members'",),
     )
 
@@ -201,7 +202,7 @@ def _from_log(log: EvalLog, judge: str, hash: str) -> Answers:
         ratings=ratings,
         repeats=repeats,
         failures=dict(failures),
-        n_items=len(by_item),
+        asked=tuple(by_item),
         log=Path(log.location),
     )
 

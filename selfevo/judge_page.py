@@ -87,7 +87,8 @@ def _figures(card: JudgeCard) -> str:
             shown(found.offset if found else None),
             shown(found.exact if found else None),
         ]
-        lines.append(f"| {d.name} | {found.n if found else 0} | {' | '.join(cells)} |")
+        n = f"{found.n} of {min(found.n_total, card.n_items)}" if found else "0"
+        lines.append(f"| {d.name} | {n} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

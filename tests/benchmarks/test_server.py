@@ -1,13 +1,9 @@
 """User and supporter over a real OpenAI-compatible server: `transformers serve` on loopback."""
 
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from inspect_ai import eval
@@ -15,14 +11,9 @@ from inspect_ai.model import GenerateConfig, get_model
 
 from benchmarks.conversation import conversation_of
 from benchmarks.support import support
+from tests.servers import Server, free_port, wait_for
 
 pytestmark = pytest.mark.server
-READY_S = 180
-
-
-class Server(NamedTuple):
-    url: str
-    model: str
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +22,7 @@ def server(
 ) -> Iterator[Server]:
     """The embedded model behind somebody else's server."""
     pytest.importorskip("uvicorn", reason="transformers serve needs uvicorn")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("server") / "log.txt"
     command = [
         Path(sys.executable).with_name("transformers"),
@@ -44,24 +33,11 @@ def server(
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         try:
-            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
             yield Server(f"http://127.0.0.1:{port}/v1", str(embedded_tokenizer_dir))
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"the server did not start: {log.read_text('utf-8', 'replace')[-2000:]}")
 
 
 def test_user_and_supporter_through_the_stock_provider(

@@ -131,7 +131,7 @@ def test_the_card_is_shown_only_where_there_is_one():
     asked = questions(WARMTH, talk())
     without, with_card = prompt(WARMTH, talk(), asked), prompt(WARMTH, talk(card=CARD), asked)
     assert "night porter" not in without
-    assert "was not told this" not in without
+    assert "was told this" not in without
     assert "Profile: 47 years old, night porter." in with_card
     assert "en-901" not in with_card
 

@@ -12,7 +12,7 @@ from benchmarks.ratings import RatedSet, load_rated
 from judges.card import Trust, read_card
 from selfevo.calibrate import calibrate, file_name, make_card
 from selfevo.cli import main
-from selfevo.judge_answers import by_embedded, by_panel, by_store
+from selfevo.judge_answers import Answers, by_embedded, by_panel, by_store
 from tests.judges.bench import FakeJudge, judge_by, judge_saying
 
 RUBRIC = """
@@ -145,7 +145,7 @@ def test_what_people_rated_under_another_name_is_held_against_the_score(tmp_path
 def test_the_embedded_judge_has_a_card_like_any_other(labels):
     rated = load_rated(str(labels))
     answers = by_embedded(rated)
-    assert answers.n_items == N
+    assert len(answers.asked) == N
     assert {"advice_giving", "invalidation", "score"} <= answers.ratings.keys()
     card = make_card(answers, rated, command="c")
     assert card.judge == "embedded"
@@ -211,3 +211,21 @@ def test_file_names():
     assert file_name("openai/gpt-4o", "lend-an-ear") == "openai-gpt-4o.lend-an-ear"
     assert file_name("stored:gpt", "x") == "gpt.x"
     assert file_name("panel:gpt,claude:median", "x") == "panel-gpt-claude-median.x"
+
+
+def test_an_item_unrated_in_one_dimension_counts_against_that_one_only(labels):
+    rated = load_rated(str(labels))
+    ratings = {f"i{item}": float(item % 5 + 1) for item in range(N)}
+    partly = {item: level for item, level in ratings.items() if item not in ("i3", "i7")}
+    answers = Answers(
+        judge="j",
+        hash="h",
+        rubric=None,
+        ratings={"warmth": partly, "tact": ratings},
+        repeats={},
+        failures={},
+        asked=tuple(ratings),
+    )
+    [warmth] = make_card(answers, rated, command="c").dimensions
+    assert warmth.trust is Trust.UNTRUSTED
+    assert warmth.reason == "8% of the items have no verdict (at most 2%)"

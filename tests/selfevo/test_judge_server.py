@@ -5,28 +5,19 @@ judge. What is shown here is that it is asked properly, and that its card says s
 """
 
 import os
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from inspect_ai.log import read_eval_log
 
 from judges.card import Trust
 from selfevo.calibrate import calibrate
+from tests.servers import Server, free_port, wait_for
 
 pytestmark = pytest.mark.vllm
-READY_S = 300
 TALK = '"Seeker: My boss shouts at me.\nSupporter: What does he shout?\nSeeker: That I am slow."'
-
-
-class Server(NamedTuple):
-    url: str
-    model: str
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +27,7 @@ def server(
     python = os.environ.get("SELFEVO_VLLM")
     if not python:
         pytest.skip("SELFEVO_VLLM does not name the Python of an environment with vLLM")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
     command = [python, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(embedded_tokenizer_dir), "--served-model-name", "embedded"]
@@ -50,22 +39,11 @@ def server(
             command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **offline}
         )
         try:
-            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
             yield Server(f"http://127.0.0.1:{port}/v1", "embedded")
         finally:
             process.terminate()
             process.wait(timeout=60)
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"the server did not start: {log.read_text('utf-8', 'replace')[-2000:]}")
 
 
 def test_a_small_model_gets_the_card_that_it_deserves(

@@ -14,12 +14,14 @@ judge that reads general quality gives both the same, and the gap is nothing.
 """
 
 import hashlib
+import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from inspect_ai.model import ChatMessage, Model, get_model, model_roles
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState
+from pydantic import JsonValue
 
 from benchmarks.card_text import (
     emotion_text,
@@ -33,7 +35,6 @@ from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
 from judges.absolute import JudgeSettings, Verdict, judge
 from judges.material import Material, PersonCard, Turn, Wish
-from judges.panel import aggregate
 from judges.rubric import Rubric, load_rubric
 from judges.verdict import FailureKind, JudgeFailed
 
@@ -42,7 +43,7 @@ DECIMALS: Final = 4
 CardShown = Literal["true", "shuffled", "none"]
 Call = Literal["rubric", "criterion"]
 PanelMethod = Literal["mean", "median"]
-"""Of a panel in one sample; the reliability of judges needs many items (`selfevo calibrate`)."""
+"""Of a panel in one sample; what needs many items is in `judges/panel.py`."""
 HEADLINES: Final = {
     "personalization": "gap",
     "unhelpfulness": "any",
@@ -51,6 +52,8 @@ HEADLINES: Final = {
     "fluency": "score",
 }
 """The one value of each shipped rubric that a gate or a board looks at."""
+HARMS: Final = ("unhelpfulness", "preference_discrepancy")
+"""Rubrics whose headline is worse when it is higher: a guard may use them, a goal may not."""
 METRICS: Final = [{"*": [mean(), stderr()]}]
 
 
@@ -68,21 +71,32 @@ def judged(
 
     Args:
         rubric: Name of a shipped rubric, or a YAML file.
-        persona: Which card the judge sees: the person's own, another person's, or none.
+        persona: Which card the judge sees, under a rubric about the person: their own (`true`),
+            another person's (`shuffled`), or `none`.
         users: File of the people, where they are not the shipped ones.
         call: One call a `rubric`, or one a `criterion`.
         panel: How several judges in the role become one.
         logprobs: Ask for the probabilities of the levels.
         seed: Of the draw of other people's cards.
+
+    Raises:
+        DataError: an argument is none of the above, or the rubric needs a card.
     """
-    bench = _Bench(rubric, users, JudgeSettings(call=call, logprobs=logprobs), panel, seed)
+    for name, value, known in (
+        ("persona", persona, get_args(CardShown)),
+        ("call", call, get_args(Call)),
+        ("panel", panel, get_args(PanelMethod)),
+    ):
+        if value not in known:
+            raise DataError(f"{name}={value}", "is not known", f"use {', '.join(known)}")
+    bench = _Bench(rubric, users, JudgeSettings(call=call, logprobs=logprobs), seed)
     if persona == "none":
         bench.refuse_without_card()
 
-    async def ask(state: TaskState) -> _Opinion:
-        return await bench.opinion(state, persona)
+    async def ask(state: TaskState) -> _Votes:
+        return await bench.votes(state, persona)
 
-    return _scoring(ask)
+    return _scoring(ask, panel)
 
 
 @scorer(metrics=METRICS)
@@ -95,20 +109,17 @@ def personalization(
 ) -> Scorer:
     """Whether a conversation fits this person: the score with their card minus with another's.
 
-    The arguments are those of `judged`.
+    Of a panel each judge's own gap counts, over the judges that answered both times. The arguments
+    are those of `judged`.
     """
-    settings = JudgeSettings(call=call, logprobs=logprobs)
-    bench = _Bench("personalization", users, settings, panel, seed)
+    bench = _Bench("personalization", users, JudgeSettings(call=call, logprobs=logprobs), seed)
 
-    async def ask(state: TaskState) -> _Opinion:
-        own = await bench.opinion(state, "true")
-        other = await bench.opinion(state, "shuffled")
-        true, shuffled = own.values["score"], other.values["score"]
-        criteria = {name: value for name, value in own.values.items() if name != "score"}
-        values = {"gap": true - shuffled, "true": true, "shuffled": shuffled, **criteria}
-        return _Opinion(values, own.explanation, {"own": own.notes, "other": other.notes})
+    async def ask(state: TaskState) -> _Votes:
+        own = await bench.votes(state, "true")
+        other = await bench.votes(state, "shuffled")
+        return _gaps(own, other)
 
-    return _scoring(ask)
+    return _scoring(ask, panel)
 
 
 def judges_by(rubrics: str | Sequence[str], users: str | None = None) -> list[Scorer]:
@@ -119,17 +130,16 @@ def judges_by(rubrics: str | Sequence[str], users: str | None = None) -> list[Sc
         users: File of the people, where they are not the shipped ones.
 
     Raises:
-        DataError: a name is not known.
+        DataError: a name is not known, or stands there twice.
     """
     listed = rubrics.split(",") if isinstance(rubrics, str) else rubrics
     names = [name.strip() for name in listed]
-    unknown = [name for name in names if name not in HEADLINES]
-    if unknown:
-        raise DataError(
-            f"rubrics={','.join(names)}",
-            f"'{unknown[0]}' is not known",
-            f"use {', '.join(HEADLINES)}",
-        )
+    shown = f"rubrics={','.join(names)}"
+    for name in names:
+        if name not in HEADLINES:
+            raise DataError(shown, f"'{name}' is not known", f"use {', '.join(HEADLINES)}")
+        if names.count(name) > 1:
+            raise DataError(shown, f"'{name}' stands there twice", "name it once")
     return [
         personalization(users) if name == "personalization" else _named(name, users)
         for name in names
@@ -146,25 +156,41 @@ def _named(rubric: str, users: str | None) -> Scorer:
     return by_rubric(users)
 
 
-def _scoring(ask: Callable[[TaskState], Awaitable["_Opinion"]]) -> Scorer:
+def the_judge() -> Model:
+    """The one model in the role `judge`; Inspect says so in one line when there is none.
+
+    Raises:
+        DataError: there are several, where no panel is asked.
+    """
+    bound = model_roles().get(ROLE)
+    if isinstance(bound, list) and len(bound) > 1:
+        raise DataError(
+            f"role '{ROLE}'", f"holds {len(bound)} models, and one is asked here", "bind one"
+        )
+    return get_model(role=ROLE, required=True)
+
+
+def _scoring(ask: Callable[[TaskState], Awaitable["_Votes"]], panel: PanelMethod) -> Scorer:
     """A scorer around a question to the bench: a failure is unscored, with its reason."""
 
     async def score(state: TaskState, target: Target) -> Score:
         broken = broken_conversation(state)
         if broken:
             return Score.unscored(reason=broken)
-        try:
-            opinion = await ask(state)
-        except JudgeFailed as failure:
-            return Score.unscored(
-                reason=f"judge {failure.kind.value}",
-                explanation=str(failure),
-                metadata={"failure": failure.kind.value},
-            )
+        votes = await ask(state)
+        n_needed = min(2, len(votes.given) + len(votes.failed))  # a panel of one is no panel
+        if len(votes.given) < n_needed or not votes.given:
+            return votes.unscored()
+        values, spread = _joined(votes.given, panel)
         return Score(
-            value={name: round(value, DECIMALS) for name, value in opinion.values.items()},
-            explanation=opinion.explanation,
-            metadata=opinion.notes,
+            value={name: round(value, DECIMALS) for name, value in values.items()},
+            explanation=votes.explanation or ", ".join(f"{n} {v:.2f}" for n, v in values.items()),
+            metadata={
+                "judges": votes.given,
+                "spread": spread,
+                "failed": {name: str(failure) for name, failure in votes.failed.items()},
+                "verdicts": votes.verdicts,
+            },
         )
 
     return score
@@ -233,27 +259,38 @@ def broken_conversation(state: TaskState) -> str | None:
     return f"{talk.ending.value}: {talk.failure}" if talk and is_broken else None
 
 
-class _Opinion(NamedTuple):
-    """What the bench says of one conversation."""
+class _Votes(NamedTuple):
+    """What each judge says of one conversation."""
 
-    values: dict[str, float]
+    given: dict[str, dict[str, float]]
+    """Judge -> criterion -> value."""
+    failed: dict[str, JudgeFailed]
+    verdicts: dict[str, JsonValue]
     explanation: str
-    notes: dict[str, object]
+    """The quotations and reasons of a judge that sits alone."""
+
+    def unscored(self) -> Score:
+        """Too few answers, with the reason of the first failure and all of them in words."""
+        failures = list(self.failed.values())
+        kind = failures[0].kind if failures else FailureKind.MISSING
+        return Score.unscored(
+            reason=f"judge {kind.value}",
+            explanation="; ".join(map(str, failures)) or "no question applies here",
+            metadata={"failure": kind.value},
+        )
 
 
 class _Bench:
     """The judges, with what they need to know."""
 
-    def __init__(
-        self, rubric: str, users: str | None, settings: JudgeSettings, panel: PanelMethod, seed: int
-    ) -> None:
+    def __init__(self, rubric: str, users: str | None, settings: JudgeSettings, seed: int) -> None:
         self._rubric = rubric
         self._needs_persona = load_rubric(rubric).needs_persona  # refuses an unknown one at once
         self._people = load_personas(users)
         self._cards = {persona.id: persona for persona in self._people}
         self._settings = settings
-        self._panel = panel
         self._seed = seed
+        self._rubrics: dict[Language, Rubric] = {}
 
     def refuse_without_card(self) -> None:
         """A question about the person cannot be answered without knowing them.
@@ -268,84 +305,80 @@ class _Bench:
                 "use persona=true, or another rubric",
             )
 
-    async def opinion(self, state: TaskState, shown: CardShown) -> _Opinion:
-        """The verdict of the role `judge`, or of all that sit in it.
-
-        Raises:
-            JudgeFailed: of the one judge, or of too many of a panel.
-        """
+    async def votes(self, state: TaskState, shown: CardShown) -> _Votes:
+        """Ask every model in the role `judge`."""
         language: Language = state.metadata.get("language", "en")
-        rubric = load_rubric(self._rubric, language)
-        material = material_of(state.messages, language, self._card(state, shown))
+        if language not in self._rubrics:
+            self._rubrics[language] = load_rubric(self._rubric, language)
+        rubric = self._rubrics[language]
         models = _judges()
-        if len(models) == 1:
-            verdict = await judge(models[0], rubric, material, self._settings)
-            return _alone(verdict, rubric)
-        return await self._together(models, rubric, material)
-
-    def _card(self, state: TaskState, shown: CardShown) -> PersonCard | None:
-        if shown == "none":
-            return None
-        persona = self._cards.get(str(state.metadata.get("persona")))
-        if persona is None:
-            raise JudgeFailed(FailureKind.MISSING, "the card of this person is not known")
-        if shown == "shuffled":
-            persona = another(persona, self._people, self._seed)
-        return person_card(persona)
-
-    async def _together(
-        self, models: Sequence[Model], rubric: Rubric, material: Material
-    ) -> _Opinion:
-        ratings: dict[str, dict[str, float | None]] = {}
-        failures: dict[str, str] = {}
+        votes = _Votes({}, {}, {}, "")
+        try:
+            card = self._card(state, shown)
+        except JudgeFailed as failure:
+            return votes._replace(failed={"everybody": failure})
+        material = material_of(state.messages, language, card)
         for number, model in enumerate(models, start=1):
             name = f"{number}: {model}"
             try:
                 verdict = await judge(model, rubric, material, self._settings)
-                ratings[name] = dict(verdict.values(rubric))
             except JudgeFailed as failure:
-                failures[name] = str(failure)
-                ratings[name] = {}
-        values, spread = _joined(ratings, self._panel, rubric)
-        if not values:
-            reasons = "; ".join(failures.values()) or "the judges left too little in common"
-            raise JudgeFailed(FailureKind.MISSING, f"no panel: {reasons}")
-        explanation = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-        return _Opinion(
-            values, explanation, {"judges": ratings, "failed": failures, "spread": spread}
-        )
+                votes.failed[name] = failure
+                continue
+            values = verdict.values(rubric)
+            if values:  # of preferences, perhaps none applies
+                votes.given[name] = values
+            votes.verdicts[name] = verdict.model_dump(mode="json")
+            if len(models) == 1:
+                votes = votes._replace(explanation=_told(verdict))
+        return votes
+
+    def _card(self, state: TaskState, shown: CardShown) -> PersonCard | None:
+        """The card to show; none under a rubric that is not about the person."""
+        if shown == "none" or not self._needs_persona:
+            return None
+        persona = self._cards.get(str(state.metadata.get("persona")))
+        if persona is None:
+            raise JudgeFailed(
+                FailureKind.MISSING,
+                "the card of this person is not known; name their file: users=FILE",
+            )
+        if shown == "shuffled":
+            persona = another(persona, self._people, self._seed)
+        return person_card(persona)
+
+
+def _gaps(own: _Votes, other: _Votes) -> _Votes:
+    """Each judge's score with the person's card, with another's, and the difference."""
+    given = {}
+    for name in own.given.keys() & other.given.keys():
+        true, shuffled = own.given[name]["score"], other.given[name]["score"]
+        criteria = {k: value for k, value in own.given[name].items() if k != "score"}
+        given[name] = {"gap": true - shuffled, "true": true, "shuffled": shuffled, **criteria}
+    verdicts: dict[str, JsonValue] = {"own": own.verdicts, "other": other.verdicts}
+    return _Votes(given, {**other.failed, **own.failed}, verdicts, own.explanation)
 
 
 def _joined(
-    ratings: Mapping[str, Mapping[str, float | None]], method: PanelMethod, rubric: Rubric
+    given: Mapping[str, Mapping[str, float]], method: PanelMethod
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """One value a criterion from several judges, and how far apart they are."""
-    result = aggregate(ratings, method, levels=_scale(rubric))
-    values = {name: v.value for name, v in result.items.items() if v.value is not None}
-    spread = {name: v.spread for name, v in result.items.items() if v.spread is not None}
-    return values, spread
-
-
-def _scale(rubric: Rubric) -> list[int]:
-    """From the lowest value that a rubric gives to the highest; shares lie between 0 and 1."""
-    values = [value for criterion in rubric.criteria for value in criterion.values]
-    return list(range(min(0, *values), max(1, *values) + 1))
+    """One value a criterion from all judges that gave one, and how far apart they are."""
+    join: Callable[[list[float]], float]
+    join = statistics.fmean if method == "mean" else statistics.median
+    names = dict.fromkeys(name for values in given.values() for name in values)
+    columns = {name: [v[name] for v in given.values() if name in v] for name in names}
+    values = {name: float(join(column)) for name, column in columns.items()}
+    return values, {name: max(column) - min(column) for name, column in columns.items()}
 
 
 def _judges() -> list[Model]:
     """The models in the role; Inspect says so in one line when there is none."""
     bound = model_roles().get(ROLE)
-    if isinstance(bound, list):
-        return list(bound)
-    return [get_model(role=ROLE, required=True)]
+    return list(bound) if isinstance(bound, list) else [get_model(role=ROLE, required=True)]
 
 
-def _alone(verdict: Verdict, rubric: Rubric) -> _Opinion:
-    values = verdict.values(rubric)
-    if not values:
-        raise JudgeFailed(FailureKind.MISSING, "no question applies to this conversation")
-    lines = [
+def _told(verdict: Verdict) -> str:
+    return "\n".join(
         f"{name}: {finding.level} «{finding.evidence}» {finding.reason}"
         for name, finding in verdict.findings.items()
-    ]
-    return _Opinion(values, "\n".join(lines), {"verdict": verdict.model_dump(mode="json")})
+    )

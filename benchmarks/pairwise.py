@@ -15,13 +15,12 @@ from typing import Any, Final, NamedTuple
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
-from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from benchmarks.conversation import conversation_of
 from benchmarks.errors import DataError
-from benchmarks.judged import ROLE, material_of, person_card
+from benchmarks.judged import material_of, person_card, the_judge
 from benchmarks.persona import Persona, load_personas
 from judges.material import Material
 from judges.pairwise import prefer
@@ -31,7 +30,16 @@ from judges.verdict import JudgeFailed
 VERSION: Final = "1-A"
 POINTS: Final = {"A": 1.0, "tie": 0.5, "B": 0.0}
 MEASURES: Final = ("win", "margin", "consistent", "slot_driven")
-SAME_ARGS: Final = ("language", "split", "seed", "turns", "min_turns", "user", "disturb_at")
+SAME_ARGS: Final = (
+    "language",
+    "split",
+    "seed",
+    "turns",
+    "min_turns",
+    "user",
+    "appraisal",
+    "disturb_at",
+)
 """Arguments of the task in which two comparable logs agree."""
 
 
@@ -55,13 +63,19 @@ def pairwise(a: str, b: str, rubric: str = "personalization", users: str | None 
     named = users or (ours.eval.task_args or {}).get("users")
     cards = {p.id: p for p in load_personas(named)}
     pairs = paired(ours, theirs)
+    n_all = len({(str(s.id), s.epoch) for log in (ours, theirs) for s in log.samples or []})
     return Task(
         dataset=MemoryDataset([_sample(pair, cards) for pair in pairs], name="pairwise"),
         solver=nothing_to_do(),
         scorer=preferred(rubric),
         version=VERSION,
         headline_metric="preferred.win",
-        metadata={"a": ours.eval.model, "b": theirs.eval.model},
+        metadata={
+            "a": ours.eval.model,
+            "b": theirs.eval.model,
+            # conversations without a pair: broken on a side, or there on one side only
+            "without_pair": n_all - len(pairs),
+        },
     )
 
 
@@ -83,7 +97,7 @@ def preferred(rubric: str) -> Scorer:
         asked = load_rubric(rubric, state.metadata["language"])
         ours, theirs = (Material.model_validate(state.metadata[side]) for side in ("a", "b"))
         try:
-            preference = await prefer(get_model(role=ROLE, required=True), asked, ours, theirs)
+            preference = await prefer(the_judge(), asked, ours, theirs)
         except JudgeFailed as failure:
             return Score.unscored(reason=f"judge {failure.kind.value}", explanation=str(failure))
         return Score(

@@ -4,7 +4,8 @@
 judge=openai/...`; `selfevo calibrate JUDGE --contexts PATH/TO/esconv` puts the result on the card.
 
 In each context the judge reads the dialogue with the supporter's own next reply, and with each
-probe in its place (`judges/probes.py`), in calls of their own and without knowing which is which.
+probe in its place (`judges/probes.py`), in calls of their own and without knowing which is which;
+only that reply is judged.
 The person is known by what ESConv says of them. One probe changes the card instead of the reply:
 `shuffled_persona` is the supporter's reply under another person's card.
 """
@@ -55,7 +56,7 @@ def probing(path: str, rubric: str = "personalization", contexts: int = 40, seed
     return Task(
         dataset=MemoryDataset([_sample(variant) for variant in variants], name="probing"),
         solver=nothing_to_do(),
-        scorer=rates(rubric, JudgeSettings()),
+        scorer=rates(rubric, JudgeSettings(), reply_only=True),
         version=VERSION,
         headline_metric="rates.score",
     )
@@ -63,7 +64,7 @@ def probing(path: str, rubric: str = "personalization", contexts: int = 40, seed
 
 @task
 def position(path: str, rubric: str = "personalization", contexts: int = 40, seed: int = 7) -> Task:
-    """Does a slot win? A person's reply and the null reply in pairs, in both orders.
+    """Does a slot win? A person's reply against itself: to prefer one is to prefer a slot.
 
     Args:
         path: Folder or file of ESConv.
@@ -72,12 +73,9 @@ def position(path: str, rubric: str = "personalization", contexts: int = 40, see
         seed: Of the draw.
     """
     variants = probe_variants(Path(path), n=contexts, seed=seed)
-    humans = [variant for variant in variants if variant.name == HUMAN]
-    nulls = [variant for variant in variants if variant.name == Probe.NULL_REPLY]
+    pairs = [_pair(variant) for variant in variants if variant.name == HUMAN]
     return Task(
-        dataset=MemoryDataset(
-            [_pair(human, null) for human, null in zip(humans, nulls, strict=True)], name="position"
-        ),
+        dataset=MemoryDataset(pairs, name="position"),
         solver=nothing_to_do(),
         scorer=preferred(rubric),
         version=VERSION,
@@ -91,6 +89,8 @@ def probe_variants(path: Path, *, n: int, seed: int) -> list[Variant]:
     Raises:
         DataError: fewer than two contexts with a situation: nobody to exchange cards with.
     """
+    if n < 2:
+        raise DataError(f"contexts={n}", "is too few to exchange cards", "choose 2 or more")
     loaded = load_dialogues("esconv", path=path, language="en")
     usable = [d for d in loaded.dialogues if d.situation]
     drawn = sample_contexts(
@@ -144,7 +144,7 @@ def _material(context: Context, reply: str, card: PersonCard) -> Material:
     return Material(language=context.language, turns=tuple(turns), card=card)
 
 
-def _pair(human: Variant, probe: Variant) -> Sample:
+def _pair(human: Variant) -> Sample:
     return Sample(
         id=human.context.id,
         input=human.material.replies(last_only=True)[0],
@@ -152,7 +152,7 @@ def _pair(human: Variant, probe: Variant) -> Sample:
             "persona": human.context.dialogue_id,
             "language": human.context.language,
             "a": human.material.model_dump(mode="json"),
-            "b": probe.material.model_dump(mode="json"),
+            "b": human.material.model_dump(mode="json"),
         },
     )
 

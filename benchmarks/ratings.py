@@ -34,7 +34,16 @@ ONE_RATER = "human"
 """The name of the rater in a CSV file without a column `rater`."""
 
 RESERVED_COLUMNS = frozenset(
-    ("id", "conversation_id", "rater", "language", "text", "full_conversation", "response_length")
+    (
+        "id",
+        "conversation_id",
+        "persona",
+        "rater",
+        "language",
+        "text",
+        "full_conversation",
+        "response_length",
+    )
 )
 """Columns that are no dimension."""
 
@@ -63,6 +72,9 @@ class RatedItem(BaseModel):
 
     ratings: dict[str, dict[str, float]]
     """Dimension -> rater -> rating; who did not rate is not in it."""
+
+    persona: str | None = None
+    """Whose card a judge may be shown; None where the raters had none."""
 
 
 class RatedSet(BaseModel):
@@ -117,8 +129,12 @@ class RatedSet(BaseModel):
         return {item.id: item.conversation for item in self.items}
 
     def lengths(self) -> dict[str, int]:
-        """Words of what was rated, item by item; items without text are not in it."""
-        return {item.id: self._length(item) for item in self.items if item.messages}
+        """Words of what was rated, item by item; items without a word are not in it.
+
+        Zero is left out because a slope on length needs its logarithm.
+        """
+        lengths = {item.id: self._length(item) for item in self.items}
+        return {item: length for item, length in lengths.items() if length}
 
     def _length(self, item: RatedItem) -> int:
         replies = [message.content for message in item.messages if message.role == "assistant"]
@@ -130,8 +146,13 @@ class RatedSet(BaseModel):
             raise ValueError(f"{self.name} has no dimension '{dimension}'; use one of {known}")
 
 
-def load_rated(spec: str) -> RatedSet:
-    """Load `lend-an-ear:FOLDER`, `esconv:FOLDER`, `failed-esconv:FILE`, or the path of a CSV."""
+def load_rated(spec: str, *, levels: Sequence[int] | None = None) -> RatedSet:
+    """Load `lend-an-ear:FOLDER`, `esconv:FOLDER`, `failed-esconv:FILE`, or the path of a CSV.
+
+    Args:
+        spec: What to load.
+        levels: The scale of a CSV; None: 1 to 5. The published sets have scales of their own.
+    """
     # Imported here because the loaders build the records defined above.
     from benchmarks import rated_sets
 
@@ -148,7 +169,7 @@ def load_rated(spec: str) -> RatedSet:
     if not spec.endswith(".csv"):
         known = ", ".join(f"{name}:PATH" for name in loaders)
         raise DataError(spec, "is no set of ratings", f"use {known}, or the path of a .csv file")
-    return load_ratings_csv(Path(spec))
+    return load_ratings_csv(Path(spec), levels=LEVELS if levels is None else levels)
 
 
 def load_ratings_csv(
@@ -159,7 +180,8 @@ def load_ratings_csv(
     Columns: `id` (of the item) or `conversation_id`, or both, when the latter says which items
     belong together; `rater` where there are several; `full_conversation`, with a line `Seeker: ...`
     or `Supporter: ...` a turn, or `text`, which may also be a reply alone (further rows of an item
-    may leave it empty); `language`. Every other column is a dimension; an empty cell is no rating.
+    may leave it empty); `persona`, the id of the person's card where the raters may have seen it;
+    `language`. Every other column is a dimension; an empty cell is no rating.
 
     Args:
         path: A CSV file with a header.
@@ -250,6 +272,7 @@ class _Draft(NamedTuple):
 
     id: str
     conversation: str
+    persona: str | None
     text: str | None
     language: Language
     messages: tuple[Message, ...]
@@ -263,6 +286,7 @@ class _Draft(NamedTuple):
             language=self.language,
             messages=self.messages,
             ratings=self.ratings,
+            persona=self.persona,
         )
 
 
@@ -275,6 +299,7 @@ def _add(
     text_column = "full_conversation" if "full_conversation" in row.fields else "text"
     for column, mine, theirs in (
         ("conversation_id", draft.conversation, known.conversation),
+        ("persona", draft.persona, known.persona),
         (text_column, draft.text, known.text),
     ):
         if mine is not None and mine != theirs:
@@ -302,6 +327,7 @@ def _draft(row: Row) -> _Draft:
     return _Draft(
         id=item_id,
         conversation=row.optional_text("conversation_id") or item_id,
+        persona=row.optional_text("persona"),
         text=text,
         language=language,
         messages=messages_of(turns, language),

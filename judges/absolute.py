@@ -35,6 +35,7 @@ from judges.verdict import (
     complaint,
     expected_levels,
     read_answer,
+    says_something,
 )
 from judges.words import Language
 
@@ -92,9 +93,23 @@ class Verdict(BaseModel):
         return scored(self.findings, rubric)
 
 
+def identity(model: Model) -> str:
+    """What a model is: its name, or the content hash of a local checkpoint."""
+    checkpoint = getattr(model.api, "checkpoint", None)
+    return f"checkpoint {checkpoint}" if checkpoint else str(model)
+
+
 def judge_hash(model: str, rubric: Rubric, settings: JudgeSettings) -> str:
-    """What must be equal for two verdicts to come from the same judge."""
+    """What must be equal for two verdicts to come from the same judge.
+
+    Args:
+        model: Its `identity`.
+        rubric: What it is asked; one about a person comes with the person's card.
+        settings: How.
+    """
     specimen = SPECIMEN.model_copy(update={"language": rubric.language})
+    if not rubric.needs_persona:
+        specimen = specimen.model_copy(update={"card": None})
     request = prompt(rubric, specimen, questions(rubric, specimen))
     again = complaint(JudgeFailed(FailureKind.EMPTY, "..."), rubric.language)
     parts = (model, rubric.hash, request, again, settings.model_dump_json())
@@ -110,7 +125,7 @@ async def judge(
         JudgeFailed: no usable answer, after one repair; or nothing to judge.
     """
     settings = settings or JudgeSettings()
-    if not any(text.strip() for text in material.replies(last_only=rubric.about == "reply")):
+    if not says_something(material.replies(last_only=rubric.about == "reply")):
         raise JudgeFailed(FailureKind.EMPTY, "the supporter said nothing: nothing to judge")
     asked = questions(rubric, material)
     batches = [[question] for question in asked] if settings.call == "criterion" else [asked]
@@ -120,7 +135,7 @@ async def judge(
         found, repaired = await _ask(model, rubric, material, batch, settings)
         findings |= found
         n_repairs += repaired
-    name = judge_hash(str(model), rubric, settings)
+    name = judge_hash(identity(model), rubric, settings)
     return Verdict(judge=name, rubric=rubric.hash, findings=findings, n_repairs=n_repairs)
 
 
@@ -206,6 +221,7 @@ def scored(findings: dict[str, Finding], rubric: Rubric) -> dict[str, float]:
     if not rubric.adds_up:
         return values
     score = sum(values[name] * weights[name] for name in values) / total
+    score = min(max(score, min(values.values())), max(values.values()))  # rounding stays inside
     faults = {"any": max(values.values())} if rubric.kind == "items" else {}
     return {**values, **faults, "score": score}
 
@@ -230,7 +246,7 @@ async def _ask(
     for attempt in range(settings.repairs + 1):
         output = await answered(model, messages, config)
         try:
-            return _read(output, asked, replies), attempt
+            return _read(output, asked, replies, rubric), attempt
         except JudgeFailed as failure:
             if attempt == settings.repairs:
                 raise
@@ -248,12 +264,15 @@ async def answered(
         JudgeFailed: the provider failed.
     """
     try:
-        return await model.generate(list(messages), config=config)
+        output = await model.generate(list(messages), config=config)
     except LimitExceededError:
         raise
     except Exception as error:  # providers raise what they like; it is counted
         detail = " ".join(f"{type(error).__name__}: {error}".split())
         raise JudgeFailed(FailureKind.PROVIDER, detail[:300]) from error
+    if not output.choices:
+        raise JudgeFailed(FailureKind.EMPTY, "the provider gave no choice")
+    return output
 
 
 def refuse_unfinished(output: ModelOutput) -> None:
@@ -269,12 +288,12 @@ def refuse_unfinished(output: ModelOutput) -> None:
 
 
 def _read(
-    output: ModelOutput, asked: Sequence[Asked], replies: Sequence[str]
+    output: ModelOutput, asked: Sequence[Asked], replies: Sequence[str], rubric: Rubric
 ) -> dict[str, Finding]:
     refuse_unfinished(output)
     findings = read_answer(output.completion, asked, replies)
     logprobs = output.choices[0].logprobs
-    if logprobs is None:
+    if logprobs is None or rubric.kind != "ordinal":  # a fault is there or not, with its evidence
         return findings
     by_name = {question.name: question for question in asked}
     means = expected_levels(logprobs.content, [by_name[name] for name in findings])

@@ -1,17 +1,19 @@
 """The card of a judge: how far it agrees with people, where it fails, and whether to trust it.
 
 A card is of one judge (model, prompt, rubric, settings: one hash) on one set of human ratings. The
-bars are in `trust.yaml`. A dimension is TRUSTED when the intervals show that every bar is met,
-UNTRUSTED when they show that one is missed, and INCONCLUSIVE with the number of labels that would
-decide otherwise. A judge without a good card cannot gate.
+bars are in `trust.yaml`. A dimension is TRUSTED when the intervals of kappa and offset show that
+the bars are met, on enough items; UNTRUSTED when they show that one is missed, or when too many
+items have no verdict; and INCONCLUSIVE, with the number of labels that would decide, otherwise. A
+judge without a good card cannot gate.
 """
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import yaml
 from annotated_types import Ge, Le
@@ -23,6 +25,8 @@ from judges.resampling import Interval
 from judges.stability import Stability
 
 Share = Annotated[float, Ge(0), Le(1)]
+SCALE_OF_OFFSET: Final = 4
+"""From the first to the last of five levels; on a shorter scale the bar is as much lower."""
 
 
 class Trust(StrEnum):
@@ -40,7 +44,9 @@ class Bars(BaseModel):
 
     kappa: float
     offset: float
+    """In levels of a scale of five."""
     failure_rate: Share
+    items: int
 
 
 class Finding(NamedTuple):
@@ -124,19 +130,13 @@ class JudgeCard(BaseModel):
         """Share of items without a verdict."""
         return sum(self.failures.values()) / self.n_items if self.n_items else 1.0
 
-    def trust_in(self, dimensions: tuple[str, ...]) -> Finding:
-        """Whether the judge may be believed in all of these: the worst of them decides."""
-        known = {dimension.name: dimension for dimension in self.dimensions}
-        findings = []
-        for name in dimensions:
-            if name not in known:
-                reason = f"{name}: never held against people"
-                findings.append(Finding(Trust.UNTRUSTED, reason, None))
-                continue
-            found = known[name]
-            findings.append(Finding(found.trust, f"{name}: {found.reason}", found.labels_needed))
-        order = list(Trust)
-        return min(findings, key=lambda finding: order.index(finding.trust))
+    def trust_in(self, name: str) -> Finding:
+        """Whether the judge may be believed in a dimension."""
+        for dimension in self.dimensions:
+            if dimension.name == name:
+                reason = f"{name}: {dimension.reason}"
+                return Finding(dimension.trust, reason, dimension.labels_needed)
+        return Finding(Trust.UNTRUSTED, f"{name}: never held against people", None)
 
 
 class CardError(ValueError):
@@ -144,13 +144,18 @@ class CardError(ValueError):
 
 
 def trust_of(
-    agreement: Agreement | None, *, failure_rate: float, bars: Bars | None = None
+    agreement: Agreement | None,
+    *,
+    failure_rate: float,
+    levels: Sequence[int],
+    bars: Bars | None = None,
 ) -> Finding:
     """Hold a dimension against the bars.
 
     Args:
         agreement: With people; None where nothing could be compared.
         failure_rate: Share of items without a verdict.
+        levels: The whole scale.
         bars: What it must reach; None: those of `trust.yaml`.
     """
     bars = bars or load_bars()
@@ -165,19 +170,30 @@ def trust_of(
         reason = agreement.undefined.get("kappa", "kappa is undefined")
         return Finding(Trust.UNTRUSTED, reason, None)
     kappa, offset = agreement.kappa, agreement.offset
-    shown = f"kappa {_shown(kappa)}, the bar is {bars.kappa:.2f}"
+    allowed = bars.offset * (levels[-1] - levels[0]) / SCALE_OF_OFFSET
+    of_kappa = f"kappa {_shown(kappa)}, the bar is {bars.kappa:.2f}"
+    of_offset = f"rates {_shown(offset)} levels off people, the bar is {allowed:.2f}"
     if kappa.upper < bars.kappa:
-        return Finding(Trust.UNTRUSTED, shown, None)
-    if offset.lower > bars.offset or offset.upper < -bars.offset:
-        reason = f"rates {_shown(offset)} levels off people, the bar is {bars.offset:.1f}"
-        return Finding(Trust.UNTRUSTED, reason, None)
-    is_near = -bars.offset <= offset.lower and offset.upper <= bars.offset
-    if kappa.lower >= bars.kappa and is_near:
-        return Finding(Trust.TRUSTED, shown, None)
-    if kappa.lower >= bars.kappa:
-        reason = f"rates {_shown(offset)} levels off people, the bar is {bars.offset:.1f}"
-        return Finding(Trust.INCONCLUSIVE, reason, _offset_labels(offset, bars.offset, agreement.n))
-    return Finding(Trust.INCONCLUSIVE, shown, labels_needed(kappa, bars.kappa, agreement.n))
+        return Finding(Trust.UNTRUSTED, of_kappa, None)
+    if offset.lower > allowed or offset.upper < -allowed:
+        return Finding(Trust.UNTRUSTED, of_offset, None)
+    open_: list[tuple[str, int | None]] = []
+    if agreement.n < bars.items:
+        open_.append((f"{agreement.n} items, the bar is {bars.items}", bars.items))
+    if kappa.lower < bars.kappa:
+        open_.append((of_kappa, labels_needed(kappa, bars.kappa, agreement.n)))
+    if not -allowed <= offset.lower <= offset.upper <= allowed:
+        nearer = allowed if offset.value > 0 else -allowed
+        open_.append((of_offset, labels_needed(offset, nearer, agreement.n)))
+    if not open_:
+        return Finding(Trust.TRUSTED, of_kappa, None)
+    needed = [n for _, n in open_]
+    known = [n for n in needed if n is not None]
+    return Finding(
+        Trust.INCONCLUSIVE,
+        "; ".join(reason for reason, _ in open_),
+        max(known) if len(known) == len(needed) else None,
+    )
 
 
 def read_card(path: Path) -> JudgeCard:
@@ -207,11 +223,6 @@ def load_bars() -> Bars:
     """The bars of `trust.yaml`."""
     file = resources.files("judges").joinpath("trust.yaml")
     return Bars.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-
-
-def _offset_labels(offset: Interval, bar: float, n: int) -> int | None:
-    """Items that would put the whole interval on one side of the nearer bar."""
-    return labels_needed(offset, bar if offset.value > 0 else -bar, n)
 
 
 def _shown(interval: Interval) -> str:

@@ -17,10 +17,6 @@ Speaker = Literal["person", "supporter"]
 MARK_LENGTH: Final = 12
 """Hexadecimal digits of a mark."""
 
-_SPEAKERS: Final[dict[Language, dict[Speaker, str]]] = {
-    "en": {"person": "Person", "supporter": "Supporter"},
-    "zh": {"person": "求助者", "supporter": "支持者"},
-}
 _ABOUT: Final[dict[Language, str]] = {
     "en": "About the person (no supporter was told this):",
     "zh": "关于这个人（支持者事先不知道）：",
@@ -77,7 +73,8 @@ class PersonCard(BaseModel):
         hurts = "; ".join(wish.text for wish in self.wishes if not wish.is_wanted)
         values = (self.profile, self.emotion, self.situation, self.need, helps, hurts)
         named = zip(_CARD[language], values, strict=True)
-        return "\n".join(f"{name}: {value}" for name, value in named if value)
+        # one line an entry: a value with line breaks could pose as another entry
+        return "\n".join(f"{name}: {' '.join(value.split())}" for name, value in named if value)
 
 
 class Material(BaseModel):
@@ -95,9 +92,14 @@ class Material(BaseModel):
         return said[-1:] if last_only else said
 
     def shown(self) -> str:
-        """The conversation as a judge reads it, a paragraph a turn."""
-        names = _SPEAKERS[self.language]
-        return "\n\n".join(f"{names[turn.speaker]}: {turn.text}" for turn in self.turns)
+        """The conversation as a judge reads it: each message between marks of its own.
+
+        All marks are one digest of the whole conversation, so that no message can end itself and
+        go on as the other side.
+        """
+        texts = [f"{turn.speaker}\0{turn.text}" for turn in self.turns]
+        mark = digest("\0".join(texts))
+        return "\n".join(_marked(turn.speaker, turn.text, mark) for turn in self.turns)
 
 
 SPECIMEN: Final = Material(
@@ -128,5 +130,13 @@ def fenced(name: str, text: str) -> str:
     The mark is a digest of the text: a text that held its own digest would have to be found by
     trial. The same text gets the same mark, so that a cache of judgements works.
     """
-    mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:MARK_LENGTH]
+    return _marked(name, text, digest(text))
+
+
+def digest(text: str) -> str:
+    """A few digits that stand for a text."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:MARK_LENGTH]
+
+
+def _marked(name: str, text: str, mark: str) -> str:
     return f"<{name}-{mark}>\n{text}\n</{name}-{mark}>"

@@ -20,7 +20,7 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema
 from pydantic import BaseModel, ConfigDict
 
-from judges.absolute import answered, refuse_unfinished
+from judges.absolute import answered, identity, refuse_unfinished
 from judges.material import SPECIMEN, Material, fenced, introduced
 from judges.prompt_text import filled, load_prompt
 from judges.rubric import Rubric
@@ -32,6 +32,7 @@ from judges.verdict import (
     as_object,
     complaint,
     is_quoted,
+    says_something,
 )
 
 Winner = Literal["A", "B", "tie"]
@@ -110,10 +111,10 @@ async def prefer(model: Model, rubric: Rubric, ours: Material, theirs: Material)
         JudgeFailed: one of the two calls gave no usable answer, after one repair.
     """
     for side in (ours, theirs):
-        if not any(text.strip() for text in side.replies(last_only=rubric.about == "reply")):
+        if not says_something(side.replies(last_only=rubric.about == "reply")):
             raise JudgeFailed(FailureKind.EMPTY, "a supporter said nothing: nothing to compare")
     return Preference(
-        judge=pairwise_hash(str(model), rubric),
+        judge=pairwise_hash(identity(model), rubric),
         forward=await _call(model, rubric, _Sides(ours, theirs)),
         backward=await _call(model, rubric, _Sides(theirs, ours)),
     )

@@ -192,21 +192,22 @@ def rubric_names() -> tuple[str, ...]:
     return tuple(sorted({name.split(".")[0] for name in files}))
 
 
-def load_rubric(name_or_path: str | Path, language: Language = "en") -> Rubric:
+def load_rubric(name_or_path: str | Path, language: Language | None = None) -> Rubric:
     """A shipped rubric by its name, or the rubric of a YAML file.
 
     Args:
         name_or_path: A `Path`, or a text that holds a slash or ends in `.yaml`, is a file; any
             other text is the name of a shipped rubric.
-        language: The language that the rubric must have; a file is not translated.
+        language: The language that the rubric must have; a file is not translated. None: English
+            of a shipped one, and of a file its own.
 
     Raises:
         RubricError: there is no such rubric, or the file is wrong.
     """
-    if language not in LANGUAGES:
+    if language is not None and language not in LANGUAGES:
         raise RubricError(f"language {_shown(language)} is not known; use {_listed(LANGUAGES)}")
     if isinstance(name_or_path, str) and not _is_path(name_or_path):
-        file = _shipped(name_or_path, language)
+        file = _shipped(name_or_path, language or "en")
         where = f"{_FOLDER}/{file.name}"
     else:
         file = Path(name_or_path)

@@ -25,8 +25,10 @@ from judges.words import Language
 MAX_EVIDENCE: Final = 600
 """Characters of a quotation; longer is no evidence but a copy."""
 MAX_REASON: Final = 2000
+MIN_EVIDENCE: Final = 4
+MIN_EVIDENCE_HAN: Final = 2
 
-_FENCE = re.compile(r"^```(?:json)?[ \t]*\n(.*)\n```$", re.DOTALL)
+_FENCE = re.compile(r"^```(?:json)?[ \t]*\r?\n(.*)\n```$", re.DOTALL)
 _LEVEL = re.compile(r'(?<!\\)"level"\s*:\s*(?=-?\d)')
 _LEVEL_TOKEN = re.compile(r"\s*(-?\d+)\s*")
 _FOLDED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "…": "..."})
@@ -57,9 +59,12 @@ class FailureKind(StrEnum):
 class JudgeFailed(Exception):
     """No verdict: what is judged stays unscored."""
 
-    def __init__(self, kind: FailureKind, detail: str) -> None:
-        super().__init__(f"{kind.value}: {detail}")
+    def __init__(self, kind: FailureKind, detail: str, *, question: str | None = None) -> None:
+        where = f"'{question}': " if question else ""
+        super().__init__(f"{kind.value}: {where}{detail}")
         self.kind = kind
+        self.question = question
+        """Which of ours was answered badly; None: the answer as a whole."""
 
 
 _COMPLAINTS: Final[dict[Language, str]] = {
@@ -69,8 +74,13 @@ _COMPLAINTS: Final[dict[Language, str]] = {
 
 
 def complaint(failure: JudgeFailed, language: Language) -> str:
-    """What a judge is told of a bad answer, once."""
-    return filled(_COMPLAINTS[language], {"failure": str(failure)})
+    """What a judge is told of a bad answer, once.
+
+    Kind and question only: the detail quotes the answer, which quotes what was judged, and that
+    must not stand among instructions.
+    """
+    named = f"{failure.kind.value} ({failure.question})" if failure.question else failure.kind.value
+    return filled(_COMPLAINTS[language], {"failure": named})
 
 
 class Asked(NamedTuple):
@@ -147,7 +157,8 @@ def expected_levels(tokens: Sequence[Logprob], asked: Sequence[Asked]) -> dict[s
     """Expectation of each level under the probabilities of the tokens that could stand there.
 
     The levels of the scale share what the provider's list gives them (G-Eval, Liu et al. 2023,
-    section 2, over the alternatives that are shown). A level that is not one token has none.
+    section 2, over the alternatives that are shown). Only where every level is one character: the
+    first token of "-1" says nothing of the second.
 
     Args:
         tokens: The answer's tokens with their alternatives, as the provider gives them.
@@ -173,6 +184,8 @@ def _expectation(token: Logprob, criterion: Criterion) -> float | None:
     """None when the token is not a level by itself, or has no alternatives."""
     if not token.top_logprobs or _as_level(token.token) is None:
         return None
+    if any(len(str(value)) > 1 for value in criterion.values):
+        return None
     mass: dict[int, float] = {}
     on_scale = {level.value for level in criterion.levels}
     for alternative in token.top_logprobs:
@@ -180,7 +193,10 @@ def _expectation(token: Logprob, criterion: Criterion) -> float | None:
         if value in on_scale:
             mass[value] = mass.get(value, 0.0) + math.exp(alternative.logprob)
     total = sum(mass.values())
-    return sum(value * p for value, p in mass.items()) / total if total > 0 else None
+    if total <= 0:
+        return None
+    mean = sum(value * p for value, p in mass.items()) / total
+    return min(max(mean, min(mass)), max(mass))  # rounding must not leave the scale
 
 
 def _as_level(token: str) -> int | None:
@@ -189,38 +205,51 @@ def _as_level(token: str) -> int | None:
 
 
 def _finding(entry: object, question: Asked, replies: Sequence[str]) -> Finding:
-    where = f"'{question.name}'"
+    name = question.name
     if not isinstance(entry, dict):
-        raise JudgeFailed(FailureKind.WRONG_TYPE, f"{where} is {_kind_of(entry)}, not an object")
-    _same_keys(entry, _ENTRY, f"field of {where}")
+        raise JudgeFailed(
+            FailureKind.WRONG_TYPE, f"is {_kind_of(entry)}, not an object", question=name
+        )
+    _same_keys(entry, _ENTRY, "field", question=name)
     for field, longest in (("evidence", MAX_EVIDENCE), ("reason", MAX_REASON)):
         if not isinstance(entry[field], str):
             raise JudgeFailed(
-                FailureKind.WRONG_TYPE, f"{where}: {field} is {_kind_of(entry[field])}, not text"
+                FailureKind.WRONG_TYPE,
+                f"{field} is {_kind_of(entry[field])}, not text",
+                question=name,
             )
         if len(entry[field]) > longest:
             raise JudgeFailed(
-                FailureKind.WRONG_TYPE, f"{where}: {field} is longer than {longest} characters"
+                FailureKind.WRONG_TYPE,
+                f"{field} is longer than {longest} characters",
+                question=name,
             )
-    level = _level(entry["level"], question.criterion, where)
+    level = _level(entry["level"], question)
     evidence = entry["evidence"].strip()
     check_evidence(evidence, level, question, replies)
     return Finding(level=level, evidence=evidence, reason=entry["reason"].strip())
 
 
-def _level(value: object, criterion: Criterion, where: str) -> int | None:
+def _level(value: object, question: Asked) -> int | None:
+    criterion, name = question.criterion, question.name
     if value is None:
         if criterion.not_applicable is None:
-            raise JudgeFailed(FailureKind.OFF_SCALE, f"{where}: no level, and it always applies")
+            raise JudgeFailed(
+                FailureKind.OFF_SCALE, "no level, and it always applies", question=name
+            )
         return None
     if isinstance(value, bool) or not isinstance(value, int):
         raise JudgeFailed(
-            FailureKind.WRONG_TYPE, f"{where}: level is {_kind_of(value)}, not a whole number"
+            FailureKind.WRONG_TYPE,
+            f"level is {_kind_of(value)}, not a whole number",
+            question=name,
         )
-    known = [level.value for level in criterion.levels]
+    known = criterion.values
     if value not in known:
         raise JudgeFailed(
-            FailureKind.OFF_SCALE, f"{where}: level {_shown(value)} is not one of {known}"
+            FailureKind.OFF_SCALE,
+            f"level {_shown(value)} is not one of {list(known)}",
+            question=name,
         )
     return value
 
@@ -240,18 +269,35 @@ def check_evidence(
         and (criterion.quote_from is None or level >= criterion.quote_from)
     )
     if is_due and not _folded(evidence):
-        raise JudgeFailed(FailureKind.NO_EVIDENCE, f"'{question.name}': nothing is quoted")
+        raise JudgeFailed(FailureKind.NO_EVIDENCE, "nothing is quoted", question=question.name)
     if is_due and not is_quoted(evidence, replies):
         raise JudgeFailed(
             FailureKind.FALSE_EVIDENCE,
-            f"'{question.name}': the supporter did not say: {_shown(evidence)}",
+            f"the supporter did not say: {_shown(evidence)}",
+            question=question.name,
         )
 
 
 def is_quoted(evidence: str, replies: Sequence[str]) -> bool:
-    """Whether a text stands in one of the replies, but for case, quotation marks and spaces."""
+    """Whether a text stands in one of the replies, in whole words.
+
+    Case, quotation marks and spaces do not matter. A few letters prove nothing: less than
+    `MIN_EVIDENCE` characters count only where they are the whole reply.
+    """
     wanted = _folded(evidence)
-    return bool(wanted) and any(wanted in _folded(reply) for reply in replies)
+    if not wanted:
+        return False
+    said = [_folded(reply) for reply in replies]
+    least = MIN_EVIDENCE if wanted.isascii() else MIN_EVIDENCE_HAN
+    if len(wanted) < least:
+        return wanted in said
+    whole = re.compile(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9])")
+    return any(whole.search(text) for text in said)
+
+
+def says_something(replies: Sequence[str]) -> bool:
+    """Whether there is anything to quote: more than punctuation."""
+    return any(_folded(reply) for reply in replies)
 
 
 def _folded(text: str) -> str:
@@ -259,13 +305,17 @@ def _folded(text: str) -> str:
     return " ".join(plain.split()).strip(" \"'.")
 
 
-def _same_keys(entry: Mapping[str, object], wanted: frozenset[str], of: str) -> None:
+def _same_keys(
+    entry: Mapping[str, object], wanted: frozenset[str], of: str, *, question: str | None = None
+) -> None:
     missing = sorted(wanted - entry.keys())
     if missing:
-        raise JudgeFailed(FailureKind.MISSING, f"{of} '{missing[0]}' is missing")
+        raise JudgeFailed(FailureKind.MISSING, f"{of} '{missing[0]}' is missing", question=question)
     extra = sorted(entry.keys() - wanted)
     if extra:
-        raise JudgeFailed(FailureKind.UNKNOWN, f"{of} '{_shown(extra[0])}' was not asked for")
+        raise JudgeFailed(
+            FailureKind.UNKNOWN, f"{of} '{_shown(extra[0])}' was not asked for", question=question
+        )
 
 
 def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -48,6 +48,8 @@ class Item(NamedTuple):
     epoch: int
     material: Material
     asked: tuple[Asked, ...]
+    persona: str | None = None
+    """Id of the person's card, as the log names it; the page never gets it."""
 
     @property
     def text(self) -> str:
@@ -190,7 +192,13 @@ def _item(said: _Said, rubric: Rubric, card: PersonCard | None) -> Item:
         epoch=sample.epoch,
         material=material,
         asked=tuple(questions(rubric, material)),
+        persona=_persona(sample),
     )
+
+
+def _persona(sample: EvalSample) -> str | None:
+    named = (sample.metadata or {}).get("persona")
+    return None if named is None else str(named)
 
 
 def _to_last_reply(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:

@@ -7,7 +7,8 @@ number.
 
 The CSV is a copy for whoever computes agreement: the ratings that count, one a row, in the columns
 that `benchmarks/ratings.py` reads. It leaves out notes, times and why a value is missing; those
-stay in the records.
+stay in the records. The persona, whose card a judge may need, is in the file alone: the copy that
+the page offers lacks it.
 """
 
 import csv
@@ -36,6 +37,8 @@ Reason = Literal["cannot tell", "does not apply"]
 
 COLUMNS: Final = ("id", "conversation_id", "rater", "language")
 """Of the CSV, before the dimensions; the conversation follows them."""
+PERSONA_COLUMN: Final = "persona"
+"""After all others, where it is asked for."""
 TEXT_COLUMNS: Final[dict[About, str]] = {"conversation": "full_conversation", "reply": "text"}
 """In which column a reader looks for a rated conversation, and for one whose last reply is rated.
 """
@@ -56,6 +59,8 @@ class Label(BaseModel):
     """SHA-256 of the log file."""
     sample: str
     """Of the log; never shown to the rater."""
+    persona: str | None = None
+    """Id of the person's card; None where it is unknown. Never shown to the rater either."""
     epoch: int
     rubric: str
     rubric_version: str
@@ -190,12 +195,12 @@ def parse_labels(raw: bytes, path: Path) -> list[Label]:
 
 
 def export_csv(labels: Path, out: Path) -> None:
-    """Write the ratings that count as CSV, whole or not at all.
+    """Write the ratings that count as CSV, with the persona, whole or not at all.
 
     Raises:
         DataError: no labels, or a line is wrong.
     """
-    text = csv_text(read_labels(labels), labels)
+    text = csv_text(read_labels(labels), labels, with_persona=True)
     partial = out.with_name(f"{out.name}.partial")
     with partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
@@ -204,11 +209,12 @@ def export_csv(labels: Path, out: Path) -> None:
     partial.replace(out)
 
 
-def csv_text(labels: Iterable[Label], path: Path) -> str:
+def csv_text(labels: Iterable[Label], path: Path, *, with_persona: bool = False) -> str:
     """The ratings that count: ids, rater, a column a dimension, the conversation.
 
     A missing value is an empty cell. `conversation_id` is what ratings cluster by: conversations
-    with the same person share it.
+    with the same person share it. `persona` tells the rater who the person is, so it is there only
+    on demand, last.
 
     Raises:
         DataError: no labels; the message names `path`.
@@ -219,8 +225,10 @@ def csv_text(labels: Iterable[Label], path: Path) -> str:
     dimensions = list(dict.fromkeys(name for label in counting for name in label.values))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *dimensions, TEXT_COLUMNS[counting[0].about]])
-    writer.writerows(_row(label, dimensions) for label in counting)
+    last = [PERSONA_COLUMN] if with_persona else []
+    writer.writerow([*COLUMNS, *dimensions, TEXT_COLUMNS[counting[0].about], *last])
+    for label in counting:
+        writer.writerow([*_row(label, dimensions), *([label.persona] if with_persona else [])])
     return text.getvalue()
 
 

@@ -131,6 +131,7 @@ class Desk:
             person=item.person,
             log=item.log,
             sample=item.sample,
+            persona=item.persona,
             epoch=item.epoch,
             rubric=self._rubric.name,
             rubric_version=self._rubric.version,

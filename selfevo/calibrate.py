@@ -20,6 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.calibration import scale
 from benchmarks.errors import DataError
 from benchmarks.ratings import RatedSet, load_rated
 from judges.agreement import (
@@ -57,6 +58,7 @@ def calibrate(
     limit: int | None = None,
     repeats: int = 1,
     contexts: Path | None = None,
+    users: Path | None = None,
 ) -> JudgeCard:
     """Measure a judge and write `NAME.json` and `NAME.md` into `out`.
 
@@ -68,26 +70,42 @@ def calibrate(
         limit: Only the first so many items.
         repeats: Times that a model judges each item.
         contexts: ESConv, whose dialogues the probes answer; None: no probes.
+        users: File of the people that the items are about, where they are not the shipped ones.
 
     Raises:
         DataError: the data or the judge cannot be used.
     """
-    rated = load_rated(data)
+    if contexts is not None and not contexts.exists():
+        raise DataError(str(contexts), "is not there", "give a file or folder of ESConv")
+    is_asked = judge != EMBEDDED and not judge.startswith((STORED, PANEL))
+    rated = load_rated(data, levels=scale(load_rubric(rubric)) if is_asked else None)
     if not rated.raters:
         raise DataError(data, "nobody rated it", "give a set with ratings of people")
     answers = answers_of(
-        judge, data, rated, rubric=rubric, limit=limit, repeats=repeats, log_dir=out / "logs"
+        judge,
+        data,
+        rated,
+        rubric=rubric,
+        limit=limit,
+        repeats=repeats,
+        log_dir=out / "logs",
+        users=users,
     )
     command = _command(judge, data, rubric, limit, repeats, contexts)
     card = make_card(answers, rated, command=command)
+    name = file_name(judge, rated.name, answers.rubric)
+    _write(card, out, name)  # before the probes: what was paid for is kept
     if contexts is not None:
         card = card.model_copy(update=_probed(judge, contexts, out / "logs"))
-    out.mkdir(parents=True, exist_ok=True)
-    name = file_name(judge, rated.name)
-    (out / f"{name}.json").write_text(dump_card(card), encoding="utf-8")
-    (out / f"{name}.md").write_text(page_of(card), encoding="utf-8")
+        _write(card, out, name)
     print_card(card, out / f"{name}.md")
     return card
+
+
+def _write(card: JudgeCard, out: Path, name: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(dump_card(card), encoding="utf-8")
+    (out / f"{name}.md").write_text(page_of(card), encoding="utf-8")
 
 
 def _probed(judge: str, contexts: Path, log_dir: Path) -> dict[str, object]:
@@ -111,7 +129,7 @@ def make_card(answers: Answers, rated: RatedSet, *, command: str) -> JudgeCard:
     clusters = rated.clusters()
     conversations = {clusters[item] for item in answers.asked}
     return JudgeCard(
-        judge=answers.judge,
+        judge=_public(answers.judge),
         judge_hash=answers.hash,
         rubric=answers.rubric,
         data=rated.name,
@@ -131,7 +149,8 @@ def make_card(answers: Answers, rated: RatedSet, *, command: str) -> JudgeCard:
 def _people(rated: RatedSet, rubric: str | None) -> dict[str, list[Ratings]]:
     """The ratings of people by dimension.
 
-    Where they rated every criterion of the rubric, also what the rubric makes of them.
+    Where they rated every criterion of the rubric, also what the rubric makes of them; of
+    preferences, which are each person's own, only that.
     """
     by_dimension: dict[str, list[Ratings]] = {}
     for name in rated.dimensions:
@@ -139,29 +158,38 @@ def _people(rated: RatedSet, rubric: str | None) -> dict[str, list[Ratings]]:
     if rubric is None:
         return by_dimension
     asked = load_rubric(rubric, rated.items[0].language)
-    criteria = [criterion.name for criterion in asked.criteria]
-    if (
-        asked.kind == "preferences"
-        or not asked.adds_up
-        or not set(criteria) <= set(rated.dimensions)
-    ):
+    if asked.kind == "preferences":
+        weights = dict.fromkeys(rated.dimensions, 1.0)
+        by_dimension = {}
+    elif asked.adds_up and {c.name for c in asked.criteria} <= set(rated.dimensions):
+        weights = {criterion.name: criterion.weight for criterion in asked.criteria}
+    else:
         return by_dimension
-    weights = {criterion.name: criterion.weight for criterion in asked.criteria}
     joined: list[Ratings] = []
     for rater in rated.raters:
-        own = {name: rated.by_rater(name)[rater] for name in criteria}
-        items = set.intersection(*(set(ratings) for ratings in own.values()))
-        joined.append({item: _joined(item, own, weights, asked.kind) for item in sorted(items)})
+        joined.append(_joined(rated, rater, weights, asked.kind))
     return {**by_dimension, DERIVED[asked.kind]: joined}
 
 
 def _joined(
-    item: str, own: Mapping[str, Ratings], weights: Mapping[str, float], kind: str
-) -> float:
-    if kind == "items":
-        return max(ratings[item] for ratings in own.values())
-    total = sum(weights.values())
-    return sum(weights[name] * ratings[item] for name, ratings in own.items()) / total
+    rated: RatedSet, rater: str, weights: Mapping[str, float], kind: str
+) -> dict[str, float]:
+    """What the rubric makes of one rater's labels, item by item.
+
+    Items that the rater left incomplete are left out; a preference that does not apply is none.
+    """
+    own = {name: rated.by_rater(name)[rater] for name in weights}
+    found = {}
+    for item in rated.items:
+        values = {name: ratings[item.id] for name, ratings in own.items() if item.id in ratings}
+        if not values or (kind != "preferences" and len(values) < len(weights)):
+            continue
+        if kind == "items":
+            found[item.id] = max(values.values())
+            continue
+        total = sum(weights[name] for name in values)
+        found[item.id] = sum(weights[name] * value for name, value in values.items()) / total
+    return found
 
 
 def _dimension(
@@ -172,14 +200,14 @@ def _dimension(
 ) -> DimensionCard:
     # people may have rated under a name that the judge has not: then its whole score stands for it
     judge = answers.ratings.get(name) or answers.ratings.get("score", {})
-    levels = (0, 1) if name == "any" else rated.levels
+    levels = rated.levels
     raters = [ratings for ratings in people if ratings]
     human = consensus(raters)
     clusters = rated.clusters()
     found = _agreement(judge, human, levels, clusters)
     due = [item for item in answers.asked if item in human]
     missing = sum(item not in judge for item in due) / len(due) if due else 1.0
-    trust = trust_of(found, failure_rate=missing)
+    trust = trust_of(found, failure_rate=missing, levels=levels)
     return DimensionCard(
         name=name,
         trust=trust.trust,
@@ -274,10 +302,10 @@ def _probe_line(probe: ProbeOutcome) -> str:
     return f"probe {probe.name}: below a person's reply in {shown(probe.below)}: {outcome}"
 
 
-def file_name(judge: str, data: str) -> str:
-    """A card's file name: judge and data, without what file systems dislike."""
-    plain = judge.removeprefix(STORED).replace(PANEL, "panel-")
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{plain}.{data}").strip("-")
+def file_name(judge: str, data: str, rubric: str | None = None) -> str:
+    """A card's file name: judge, data and rubric, without what file systems dislike."""
+    named = [_public(judge), data, *([Path(rubric).stem.split(".")[0]] if rubric else [])]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ".".join(named)).strip("-")
 
 
 def _command(

@@ -178,9 +178,12 @@ def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Pars
         help="lend-an-ear:FOLDER, esconv:FOLDER, failed-esconv:FILE, or a CSV of ratings",
     )
     calibrate.add_argument("--rubric", default="empathic_communication", help="what it is asked")
-    calibrate.add_argument("--limit", type=int, help="only the first so many items")
-    calibrate.add_argument("--repeats", type=int, default=1, help="times that it judges each item")
+    calibrate.add_argument("--limit", type=_positive, help="only the first so many items")
+    calibrate.add_argument(
+        "--repeats", type=_positive, default=1, help="times that it judges each item"
+    )
     calibrate.add_argument("--contexts", type=Path, help="ESConv: probe the judge on its dialogues")
+    calibrate.add_argument("--users", type=Path, help="file of people (default: the shipped ones)")
     calibrate.add_argument("--out", type=Path, default=Path("results/judges"), help="folder")
     calibrate.set_defaults(command=_calibrate)
 
@@ -199,6 +202,12 @@ def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Pars
     annotate.add_argument("--port", type=int, default=0, help="default: any free one")
     annotate.add_argument("--no-card", action="store_true", help="do not show who the person is")
     annotate.set_defaults(command=_annotate)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return int(text)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -275,6 +284,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         limit=options.limit,
         repeats=options.repeats,
         contexts=options.contexts,
+        users=options.users,
     )
     return 0
 

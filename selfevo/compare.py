@@ -18,7 +18,7 @@ from benchmarks.pairwise import pairwise
 from results.stats import Bound, paired_bound
 from selfevo.harness import run_judge
 from selfevo.labelled import Labelled, labelled_difference
-from selfevo.users_rank import ALPHA, SHOWN, read_outcomes
+from selfevo.users_rank import ALPHA, SHOWN, read_outcomes, refuse_other_settings
 
 
 class Preferred(NamedTuple):
@@ -29,6 +29,8 @@ class Preferred(NamedTuple):
     means: dict[str, float]
     n_pairs: int
     n_unscored: int
+    n_without_pair: int
+    """Conversations that broke on one side, or are on one side only."""
     log: Path
 
 
@@ -103,6 +105,7 @@ def read_preferences(log: EvalLog) -> Preferred:
         means=_mean(people),
         n_pairs=len(log.samples or []),
         n_unscored=n_unscored,
+        n_without_pair=int((log.eval.metadata or {}).get("without_pair", 0)),
         log=Path(log.location),
     )
 
@@ -113,6 +116,7 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _outcomes(a: Path, b: Path) -> Table:
     ours, theirs = read_outcomes(a), read_outcomes(b)
+    refuse_other_settings(ours, theirs)
     both = sorted(ours.people.keys() & theirs.people.keys())
     if len(both) < 2:
         raise DataError(
@@ -158,14 +162,14 @@ def _preference(found: Preferred, judge: str, rubric: str) -> Table:
     win = found.win
     table = Table(
         title=f"{judge} on {rubric}",
-        caption=f"{win.n} people, {found.n_pairs} pairs, {found.n_unscored} unscored; log: "
-        f"{found.log.name}",
+        caption=f"{win.n} people, {found.n_pairs} pairs, {found.n_unscored} unscored, "
+        f"{found.n_without_pair} conversations without a pair; log: {found.log.name}",
     )
     for name in ("A wins", "95%", "margin", "consistent", "same slot twice"):
         table.add_column(name, justify="right")
     table.add_row(
         f"{win.mean + 0.5:.1%}",
-        f"{win.lower + 0.5:.1%} to {win.upper + 0.5:.1%}",
+        f"{max(0, win.lower + 0.5):.1%} to {min(1, win.upper + 0.5):.1%}",
         f"{found.means['margin']:+.2f}",
         f"{found.means['consistent']:.0%}",
         f"{found.means['slot_driven']:.0%}",

@@ -226,6 +226,8 @@ class JudgeConfig(Section):
         unknown = [name for name in rubrics if name not in HEADLINES]
         if unknown or not rubrics:
             raise ValueError(f"{unknown or 'nothing'} is no rubric; use {', '.join(HEADLINES)}")
+        if len(set(rubrics)) < len(rubrics):
+            raise ValueError("a rubric stands there twice; name it once")
         return rubrics
 
     @model_validator(mode="after")
@@ -312,6 +314,16 @@ class RunConfig(Section):
     def _judge_has_conversations(self) -> "RunConfig":
         if self.judge is not None and self.users is None:
             raise ValueError("judge needs users: it judges their conversations; set 'users'")
+        return self
+
+    @model_validator(mode="after")
+    def _goal_is_no_harm(self) -> "RunConfig":
+        from benchmarks.judged import HARMS  # loads Inspect
+
+        if self.gate.primary.removeprefix(JUDGE_PREFIX) in HARMS:
+            raise ValueError(
+                f"gate.primary '{self.gate.primary}' is worse when it is higher; make it a guard"
+            )
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,8 @@ INSTRUCTION_METRICS = ("retention",)
 """Measured on instructions; every other metric is measured on people."""
 
 CARD_DIMENSION = {"judge.unhelpfulness": "any"}
-"""Dimension of its card that a judge's metric rests on, where it is not `score`."""
+"""Dimension of its card that a judge's metric rests on, where it is not `score`. The gap of
+personalization rests on the score under the person's own card; people rate no shuffled ones."""
 
 
 class Verdict(StrEnum):
@@ -163,7 +164,7 @@ def _complaint(metric: str, judge: str | None, card: JudgeCard | None) -> str | 
             f"'{metric}': the card is of another judge ({card.judge}, {card.judge_hash[:12]}); "
             "calibrate this one"
         )
-    found = card.trust_in((CARD_DIMENSION.get(metric, "score"),))
+    found = card.trust_in(CARD_DIMENSION.get(metric, "score"))
     if found.trust is Trust.TRUSTED:
         return None
     more = f"; {found.labels_needed} labels would decide" if found.labels_needed else ""

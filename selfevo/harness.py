@@ -19,7 +19,7 @@ from inspect_ai.log import (
 from inspect_ai.model import Model, get_model
 
 from selfevo.config import ModelConfig
-from selfevo.errors import RunError
+from selfevo.errors import RunError, UsageError
 from selfevo.progress import sample_progress
 
 RETRIES = 1
@@ -90,13 +90,18 @@ def run_judge(task: Task, judge: str, log_dir: Path) -> EvalLog:
     """Run a task in which nothing is generated and a model in the role `judge` is asked.
 
     Raises:
+        UsageError: there is no such model.
         RunError: the eval did not succeed.
     """
+    try:
+        model = get_model(judge)
+    except ValueError as error:
+        raise UsageError(f"judge '{judge}': {error}; name an Inspect model") from error
     log_dir.mkdir(parents=True, exist_ok=True)
     [log] = inspect_eval(
         task,
         model="none/none",
-        model_roles={"judge": get_model(judge)},
+        model_roles={"judge": model},
         log_dir=str(log_dir),
         display="none",
     )

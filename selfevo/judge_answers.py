@@ -3,6 +3,7 @@
 Whatever the source, an item without a rating is a failure with a reason; it is in no mean.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import NamedTuple, get_args
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import get_model
 
-from benchmarks.calibration import calibration
+from benchmarks.calibration import calibration, scale
 from benchmarks.errors import DataError
 from benchmarks.ratings import RatedSet
-from judges.absolute import JudgeSettings, judge_hash
+from judges.absolute import JudgeSettings, identity, judge_hash
 from judges.embedded import EmbeddedJudge
-from judges.panel import Method, aggregate
+from judges.panel import Method, NotConverged, aggregate
 from judges.rubric import load_rubric
 from selfevo.harness import run_judge
 
@@ -40,15 +41,15 @@ class Answers(NamedTuple):
     hash: str
     rubric: str | None
     ratings: dict[str, dict[str, float]]
-    """Dimension -> item -> rating (mean over repeats)."""
+    """Dimension -> item -> rating, the first where it was judged several times: that is the judge
+    which gates."""
     repeats: dict[str, list[float]]
     """Item -> its main rating each time it was judged; empty where it was judged once."""
     failures: dict[str, int]
-    """Items without any rating, by reason."""
+    """Items without a rating the first time, by reason."""
     asked: tuple[str, ...]
     """Items that the judge had to rate."""
     limits: tuple[str, ...] = ()
-    log: Path | None = None
 
 
 def answers_of(
@@ -60,22 +61,36 @@ def answers_of(
     limit: int | None,
     repeats: int,
     log_dir: Path,
+    users: Path | None = None,
 ) -> Answers:
     """Let a judge rate a set, or look up what it said of it.
 
     Raises:
         DataError: there is no such judge, or its eval failed.
     """
+    if limit is not None and judge.startswith((STORED, PANEL)):
+        raise DataError(f"--limit {limit}", "is of no use for stored ratings", "leave it out")
     if judge == EMBEDDED:
         return by_embedded(rated, limit)
     if judge.startswith(STORED):
         return by_store(judge.removeprefix(STORED), rated)
     if judge.startswith(PANEL):
         return by_panel(judge.removeprefix(PANEL), rated)
-    log = _ask(judge, data, rubric=rubric, limit=limit, repeats=repeats, log_dir=log_dir)
-    name = str(get_model(judge))
-    language = rated.items[0].language
-    return _from_log(log, name, judge_hash(name, load_rubric(rubric, language), JudgeSettings()))
+    languages = {item.language for item in rated.items}
+    if len(languages) > 1:
+        raise DataError(data, "mixes languages, and a judge is asked in one", "split it")
+    asked = load_rubric(rubric, *languages)
+    if scale(asked) != rated.levels:
+        raise DataError(
+            f"rubric '{asked.name}'",
+            f"has levels {scale(asked)}, and people rated on {rated.levels}",
+            "use a rubric on their scale",
+        )
+    task = calibration(
+        data=data, rubric=rubric, limit=limit, repeats=repeats, users=str(users) if users else None
+    )
+    log = run_judge(task, judge, log_dir)
+    return _from_log(log, judge, judge_hash(identity(get_model(judge)), asked, JudgeSettings()))
 
 
 def by_embedded(rated: RatedSet, limit: int | None = None) -> Answers:
@@ -114,7 +129,7 @@ def by_store(name: str, rated: RatedSet) -> Answers:
     scores = rated.stored[name]
     return Answers(
         judge=f"{STORED}{name}",
-        hash=f"{rated.hash}:{name}",
+        hash=_hash(rated, name),
         rubric=None,
         ratings={dimension: dict(values) for dimension, values in scores.items()},
         repeats={},
@@ -136,6 +151,8 @@ def by_panel(spec: str, rated: RatedSet) -> Answers:
     members = [name.strip() for name in names.split(",")]
     for name in members:
         by_store(name, rated)  # refuses one that is not there
+    if len(set(members)) < 2:
+        raise DataError(f"{PANEL}{spec}", "is no panel", "name two different judges or more")
     how = {name: name for name in get_args(Method)}.get(method)
     if how is None:
         raise DataError(
@@ -147,7 +164,10 @@ def by_panel(spec: str, rated: RatedSet) -> Answers:
     for dimension in rated.dimensions:
         stored = rated.stored_of(dimension)
         opinions = {name: {i.id: stored[name].get(i.id) for i in rated.items} for name in members}
-        joined = aggregate(opinions, how, levels=rated.levels)
+        try:
+            joined = aggregate(opinions, how, levels=rated.levels)
+        except (ValueError, NotConverged) as error:  # too few judges for the method
+            raise DataError(f"{PANEL}{spec}", str(error), "use another method") from error
         ratings[dimension] = {
             item: verdict.value
             for item, verdict in joined.items.items()
@@ -155,7 +175,7 @@ def by_panel(spec: str, rated: RatedSet) -> Answers:
         }
     return Answers(
         judge=f"{PANEL}{spec}",
-        hash=f"{rated.hash}:{spec}",
+        hash=_hash(rated, spec),
         rubric=None,
         ratings=ratings,
         repeats={},
@@ -165,34 +185,31 @@ def by_panel(spec: str, rated: RatedSet) -> Answers:
     )
 
 
+def _hash(rated: RatedSet, name: str) -> str:
+    """Of a stored judge: the set and its name there."""
+    return hashlib.sha256(f"{rated.hash}\0{name}".encode()).hexdigest()
+
+
 def _unrated(rated: RatedSet, ratings: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
     missing = sum(not any(item.id in r for r in ratings.values()) for item in rated.items)
     return {"not rated": missing} if missing else {}
 
 
-def _ask(
-    judge: str, data: str, *, rubric: str, limit: int | None, repeats: int, log_dir: Path
-) -> EvalLog:
-    task = calibration(data=data, rubric=rubric, limit=limit, repeats=repeats)
-    return run_judge(task, judge, log_dir)
-
-
 def _from_log(log: EvalLog, judge: str, hash: str) -> Answers:
     by_item: dict[str, list[EvalSample]] = {}
-    for sample in log.samples or []:
+    for sample in sorted(log.samples or [], key=lambda sample: sample.epoch):
         by_item.setdefault(str(sample.id), []).append(sample)
     ratings: dict[str, dict[str, float]] = {}
     repeats: dict[str, list[float]] = {}
     failures: Counter[str] = Counter()
     for item, samples in by_item.items():
-        rows = [row for sample in samples if (row := _values(sample)) is not None]
-        if not rows:
+        first = _values(samples[0])
+        if first is None:
             failures[_failure(samples[0])] += 1
-            continue
-        for dimension in rows[0]:
-            values = [row[dimension] for row in rows if dimension in row]
-            ratings.setdefault(dimension, {})[item] = sum(values) / len(values)
+        for dimension, value in (first or {}).items():
+            ratings.setdefault(dimension, {})[item] = value
         if len(samples) > 1:
+            rows = [row for sample in samples if (row := _values(sample)) is not None]
             # the score, or the first criterion of a rubric that has none
             repeats[item] = [row.get("score", next(iter(row.values()))) for row in rows]
     return Answers(
@@ -203,7 +220,6 @@ def _from_log(log: EvalLog, judge: str, hash: str) -> Answers:
         repeats=repeats,
         failures=dict(failures),
         asked=tuple(by_item),
-        log=Path(log.location),
     )
 
 

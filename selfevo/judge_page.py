@@ -4,9 +4,9 @@ from judges.card import JudgeCard, ProbeOutcome, Trust, load_bars
 from judges.resampling import Interval
 
 _MEANING = {
-    Trust.TRUSTED: "may gate",
-    Trust.UNTRUSTED: "may not gate",
-    Trust.INCONCLUSIVE: "may not gate yet",
+    Trust.TRUSTED: "follows people",
+    Trust.UNTRUSTED: "does not",
+    Trust.INCONCLUSIVE: "not shown either way",
 }
 
 
@@ -49,9 +49,9 @@ def _verdicts(card: JudgeCard) -> str:
     lines = [
         "## May it be trusted?",
         "",
-        f"Bars: kappa with the people's median above {bars.kappa:.2f}, offset within "
-        f"{bars.offset:.1f} level, at most {bars.failure_rate:.0%} failures; each shown by the "
-        "whole 95% interval.",
+        f"Bars: kappa with the people's median above {bars.kappa:.2f} and offset within "
+        f"{bars.offset:.1f} of five levels, each by the whole 95% interval, on {bars.items} items "
+        f"or more; at most {bars.failure_rate:.0%} of the items without a verdict.",
         "",
         "| dimension | verdict | why | labels that would decide |",
         "|---|---|---|--:|",

@@ -43,7 +43,7 @@ def probe_model(
 
 
 def position_of_model(judge: str, path: Path, *, contexts: int, log_dir: Path) -> Interval | None:
-    """How often a model prefers the same slot twice: a person's reply against the null reply.
+    """How often a model prefers the same slot twice: the same reply in both.
 
     None where it gave too few answers to tell.
 

@@ -85,13 +85,7 @@ def compare(better: Outcomes, worse: Outcomes) -> Bound:
     Raises:
         DataError: fewer than two people in common, or other settings.
     """
-    for name, value in better.settings.items():
-        if worse.settings[name] != value:
-            raise DataError(
-                f"{better.name} and {worse.name}",
-                f"were run with {name}={value} and {name}={worse.settings[name]}",
-                "run them with the same arguments",
-            )
+    refuse_other_settings(better, worse)
     both = sorted(better.people.keys() & worse.people.keys())
     if len(both) < 2:
         raise DataError(
@@ -101,6 +95,21 @@ def compare(better: Outcomes, worse: Outcomes) -> Bound:
         )
     differences = [better.people[p]["relief"] - worse.people[p]["relief"] for p in both]
     return paired_bound(differences, ALPHA)
+
+
+def refuse_other_settings(one: Outcomes, other: Outcomes) -> None:
+    """Outcomes compare only under the same settings.
+
+    Raises:
+        DataError: they differ.
+    """
+    for name, value in one.settings.items():
+        if other.settings[name] != value:
+            raise DataError(
+                f"{one.name} and {other.name}",
+                f"were run with {name}={value} and {name}={other.settings[name]}",
+                "run them with the same arguments",
+            )
 
 
 def print_ranking(paths: Sequence[Path]) -> None:

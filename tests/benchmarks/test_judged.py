@@ -165,6 +165,55 @@ def test_a_panel_of_which_too_few_answer_is_no_panel(people, tmp_path):
     assert "not_json" in found.explanation
 
 
+def test_the_gap_of_a_panel_is_that_of_judges_that_saw_both_cards(people, tmp_path):
+    """Each is blind to whose card it sees, so no panel of them may find a gap."""
+    cards = load_personas(people)
+
+    def failing_on(own: bool, level: int):
+        def say(request: str) -> str:
+            [person] = [p for p in cards if p.opening in request]
+            is_own = person.situation in request
+            return "No." if is_own is own else verdict("personalization", level)
+
+        return judge_by(say).model
+
+    steady = judge_saying(verdict("personalization", 3)).model
+    judges = [failing_on(False, 5), steady, failing_on(True, 1)]
+    log = run(people, tmp_path, judges, rubrics="personalization")
+    assert all(math.isnan(s.scores["personalization"].value) for s in log.samples)
+    two = [steady, judge_saying(verdict("personalization", 5)).model, failing_on(True, 1)]
+    log = run(people, tmp_path, two, rubrics="personalization")
+    for sample in log.samples:
+        value = sample.scores["personalization"].value
+        assert (value["gap"], value["true"]) == (0, 4)
+        assert len(sample.scores["personalization"].metadata["failed"]) == 1
+
+
+def test_only_a_rubric_about_the_person_shows_the_card(people, tmp_path):
+    judge = judge_saying(verdict("fluency", 3))
+    run(people, tmp_path, judge.model, rubrics="fluency")
+    assert not any("What helps" in m.text for messages, _ in judge.asked for m in messages)
+    asked = judge_saying(verdict("personalization", 3))
+    run(people, tmp_path, asked.model, rubrics="personalization")
+    assert all("What helps" in messages[0].text for messages, _ in asked.asked)
+
+
+def test_a_panel_where_one_judge_is_asked_is_refused(people, tmp_path):
+    from benchmarks.pairwise import pairwise
+
+    log = run(people, tmp_path, None)
+    judge = judge_saying("x").model
+    [compared] = eval(
+        pairwise(a=log.location, b=log.location, rubric="fluency"),
+        model="none/none",
+        model_roles={"judge": [judge, judge]},
+        log_dir=str(tmp_path / "compared"),
+        display="none",
+    )
+    assert compared.status == "error"
+    assert "holds 2 models, and one is asked here" in compared.error.message
+
+
 def test_preferences_are_those_of_the_card(people, tmp_path):
     entry = {"evidence": "What about the money", "reason": "r"}
     said = {"helps_1": 1, "helps_2": 1, "hurts_1": -1, "hurts_2": None}
@@ -205,4 +254,8 @@ def test_questions_about_a_person_need_a_card():
 def test_unknown_rubrics_are_refused_before_any_call():
     with pytest.raises(DataError, match="rubrics=warmth: 'warmth' is not known; use person"):
         judges_by("warmth")
+    with pytest.raises(DataError, match="'fluency' stands there twice"):
+        judges_by(["fluency", "fluency"])
+    with pytest.raises(DataError, match="persona=bogus: is not known; use true, shuffled, none"):
+        judged("fluency", persona="bogus")  # type: ignore[arg-type]
     assert personalization()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rated_sets
 from benchmarks.errors import DataError
 from benchmarks.ratings import RatedItem, RatedSet, load_rated, load_ratings_csv
 
@@ -69,6 +70,40 @@ def test_ratings_without_text_and_some_of_the_columns(tmp_path: Path) -> None:
     assert rated.clusters() == {"a": "a", "b": "b"}
 
 
+def test_the_persona_is_no_dimension_and_may_be_missing(tmp_path: Path) -> None:
+    text = "id,rater,persona,warmth\na,x,en-1,4\na,y,,5\nb,x,,3\n"
+    rated = load_rated(str(write(tmp_path / "x.csv", text)))
+    assert rated.dimensions == ("warmth",)
+    assert {item.id: item.persona for item in rated.items} == {"a": "en-1", "b": None}
+    assert rated.by_rater("warmth") == {"x": {"a": 4, "b": 3}, "y": {"a": 5}}
+    without = load_rated(str(write(tmp_path / "y.csv", "id,warmth\na,4\n")))
+    assert without.items[0].persona is None
+
+
+def test_the_scale_of_a_csv_can_be_given(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "x.csv", "id,warmth\na,0\nb,2\n"))
+    assert load_rated(path, levels=(0, 1, 2)).levels == (0, 1, 2)
+    with pytest.raises(DataError, match="is 0, outside the scale; use 1 to 5"):
+        load_rated(path)
+    with pytest.raises(DataError, match="is 2, outside the scale; use 0 to 1"):
+        load_rated(path, levels=(0, 1))
+
+
+def test_a_published_set_keeps_its_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = load_ratings_csv(write(tmp_path / "x.csv", "id,warmth\na,4\n"))
+    monkeypatch.setattr(rated_sets, "load_failed_esconv", lambda path: published)
+    assert load_rated("failed-esconv:x", levels=(0, 1)) is published
+    assert published.levels == (1, 2, 3, 4, 5)
+
+
+def test_a_text_without_a_word_has_no_length(tmp_path: Path) -> None:
+    text = "id,text,warmth\na,...,1\nb,Go on.,2\nc,,3\nd,你好,4\n"
+    rated = load_rated(str(write(tmp_path / "x.csv", text)))
+    assert rated.items[0].messages[0].content == "..."
+    assert rated.lengths() == {"b": 2, "d": 2}
+    assert set(rated.by_rater("warmth")["human"]) == {"a", "b", "c", "d"}
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -79,6 +114,10 @@ def test_ratings_without_text_and_some_of_the_columns(tmp_path: Path) -> None:
         ("name,warmth\na,4\n", ":2: field 'id': is missing or empty"),
         ("id,rater,warmth\na,x,4\na,x,5\n", ":3: field 'rater': 'x' rated 'a' before; keep one"),
         ("id,rater,text,warmth\na,x,p,4\na,y,q,5\n", ":3: field 'text': differs from that of an"),
+        (
+            "id,rater,persona,warmth\na,x,p,4\na,y,q,5\n",
+            ":3: field 'persona': differs from that of an earlier row of 'a'; give every item",
+        ),
         ("id,warmth\na,4,5\n", ":2: has 3 cells, the header has 2; give every row"),
         ("id,warmth,warmth\na,4,5\n", ":1: field 'warmth': is there twice; name every column"),
         ("id,text\na,b\n", ":1: has no column with ratings (it has id, text); add a column"),

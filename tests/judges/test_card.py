@@ -14,7 +14,8 @@ from judges.card import (
 )
 from judges.resampling import Interval
 
-BARS = Bars(kappa=0.4, offset=1.0, failure_rate=0.02)
+BARS = Bars(kappa=0.4, offset=1.0, failure_rate=0.02, items=30)
+FIVE = (1, 2, 3, 4, 5)
 
 
 def interval(value: float, half: float = 0.1) -> Interval:
@@ -48,29 +49,34 @@ def found(kappa: Interval | None, offset: Interval | None = None, n: int = 50) -
     ],
 )
 def test_the_intervals_decide_not_the_values(kappa, offset, trust):
-    assert trust_of(found(kappa, offset), failure_rate=0.0, bars=BARS).trust is trust
+    assert trust_of(found(kappa, offset), failure_rate=0.0, levels=FIVE, bars=BARS).trust is trust
 
 
 def test_a_judge_that_fails_often_is_not_trusted_whatever_it_says():
-    verdict = trust_of(found(interval(0.9)), failure_rate=0.1, bars=BARS)
+    verdict = trust_of(found(interval(0.9)), failure_rate=0.1, levels=FIVE, bars=BARS)
     assert verdict.trust is Trust.UNTRUSTED
     assert verdict.reason == "10% of the items have no verdict (at most 2%)"
-    assert trust_of(found(interval(0.9)), failure_rate=0.02, bars=BARS).trust is Trust.TRUSTED
+    assert (
+        trust_of(found(interval(0.9)), failure_rate=0.02, levels=FIVE, bars=BARS).trust
+        is Trust.TRUSTED
+    )
 
 
 def test_what_cannot_be_compared_is_not_trusted():
-    assert trust_of(None, failure_rate=0.0).trust is Trust.UNTRUSTED
-    constant = trust_of(found(None), failure_rate=0.0)
+    assert trust_of(None, failure_rate=0.0, levels=FIVE).trust is Trust.UNTRUSTED
+    constant = trust_of(found(None), failure_rate=0.0, levels=FIVE)
     assert (constant.trust, constant.reason) == (Trust.UNTRUSTED, "constant")
 
 
 def test_labels_that_would_decide():
     # the lower half width 0.2 must shrink to 0.1: four times the items, and one more
-    verdict = trust_of(found(interval(0.5, 0.2)), failure_rate=0.0, bars=BARS)
+    verdict = trust_of(found(interval(0.5, 0.2)), failure_rate=0.0, levels=FIVE, bars=BARS)
     assert verdict.trust is Trust.INCONCLUSIVE
     assert verdict.labels_needed in (200, 201)
     # likewise for an offset: from 0.15 to the 0.1 that is left to the bar
-    wide = trust_of(found(interval(0.8), interval(0.9, 0.15)), failure_rate=0.0, bars=BARS)
+    wide = trust_of(
+        found(interval(0.8), interval(0.9, 0.15)), failure_rate=0.0, levels=FIVE, bars=BARS
+    )
     assert wide.labels_needed in (113, 114)
 
 
@@ -105,16 +111,45 @@ def card(*dimensions: DimensionCard, **changes) -> JudgeCard:
     return JudgeCard.model_validate({**values, **changes})
 
 
-def test_the_worst_dimension_decides():
-    made = card(
-        dimension("a", Trust.TRUSTED),
-        dimension("b", Trust.INCONCLUSIVE, 70),
-        dimension("c", Trust.UNTRUSTED),
+def test_few_items_never_make_a_judge_trusted():
+    few = trust_of(found(interval(1.0, 0.0), n=8), failure_rate=0.0, levels=FIVE, bars=BARS)
+    assert few == (Trust.INCONCLUSIVE, "8 items, the bar is 30", 30)
+    assert trust_of(found(interval(1.0, 0.0), n=30), failure_rate=0.0, levels=FIVE, bars=BARS) == (
+        Trust.TRUSTED,
+        "kappa 1.00 (1.00 to 1.00), the bar is 0.40",
+        None,
     )
-    assert made.trust_in(("a",)).trust is Trust.TRUSTED
-    assert made.trust_in(("a", "b")) == (Trust.INCONCLUSIVE, "b: because of b", 70)
-    assert made.trust_in(("a", "b", "c")).trust is Trust.UNTRUSTED
-    unknown = made.trust_in(("a", "d"))
+    bad = trust_of(found(interval(0.1), n=8), failure_rate=0.0, levels=FIVE, bars=BARS)
+    assert bad.trust is Trust.UNTRUSTED
+
+
+def test_of_two_open_bars_the_hungrier_one_says_how_many():
+    both = trust_of(
+        found(interval(0.5, 0.12), interval(0.95, 0.15)),
+        failure_rate=0.0,
+        levels=FIVE,
+        bars=BARS,
+    )
+    alone = trust_of(
+        found(interval(0.8), interval(0.95, 0.15)), failure_rate=0.0, levels=FIVE, bars=BARS
+    )
+    assert both.labels_needed == alone.labels_needed
+    assert both.labels_needed in (450, 451)
+    assert "kappa" in both.reason
+    assert "levels off people" in both.reason
+
+
+def test_on_a_shorter_scale_the_offset_bar_is_as_much_lower():
+    off = found(interval(0.6), interval(0.4))
+    assert trust_of(off, failure_rate=0.0, levels=(0, 1), bars=BARS).trust is Trust.UNTRUSTED
+    assert trust_of(off, failure_rate=0.0, levels=FIVE, bars=BARS).trust is Trust.TRUSTED
+
+
+def test_a_dimension_is_trusted_as_its_card_says():
+    made = card(dimension("a", Trust.TRUSTED), dimension("b", Trust.INCONCLUSIVE, 70))
+    assert made.trust_in("a").trust is Trust.TRUSTED
+    assert made.trust_in("b") == (Trust.INCONCLUSIVE, "b: because of b", 70)
+    unknown = made.trust_in("d")
     assert (unknown.trust, unknown.reason) == (Trust.UNTRUSTED, "d: never held against people")
 
 

@@ -114,6 +114,23 @@ def test_case_quotation_marks_and_spaces_do_not_make_a_quotation_false(evidence)
     assert is_quoted(evidence, REPLIES)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "reply", "quoted"),
+    [
+        ("e", "hello there", False),
+        ("the", "there it is", False),
+        ("there", "hello there", True),
+        ("ther", "hello there", False),
+        ("ok", "Ok.", True),
+        ("是", "但是我不同意", False),
+        ("但是", "但是我不同意", True),
+        ("...", "...", False),
+    ],
+)
+def test_a_few_letters_are_no_quotation(evidence, reply, quoted):
+    assert is_quoted(evidence, [reply]) is quoted
+
+
 def test_a_fault_that_is_absent_needs_no_quotation():
     asked = questions(ITEMS, talk())
     absent = json.dumps(dict.fromkeys(("stock_reply", "invalidation"), entry(0, "")))
@@ -224,6 +241,13 @@ def test_a_level_inside_quoted_evidence_is_not_the_level():
     )
     found = expected_levels(tokens(forged, level_0=[("4", 0.0)], level_1=[("2", 0.0)]), ASKED)
     assert found == {"warmth": 4, "tact": 2}
+
+
+def test_a_scale_with_minus_one_has_no_expectation():
+    asked = questions(WISHES, talk(card=CARD))
+    text = answer(helps_1=0, hurts_1=0)
+    made = tokens(text, level_0=[("0", -0.7), ("-", -0.8)], level_1=[("0", 0.0)])
+    assert expected_levels(made, asked) == {}
 
 
 def test_without_alternatives_or_with_levels_of_two_tokens_there_is_no_expectation():

@@ -125,6 +125,13 @@ def test_ids_are_opaque_and_persons_are_shared(logs: list[Path], ordinal: Path) 
     assert len({item.person for item in items}) == 3
 
 
+def test_an_item_knows_the_persona_that_its_log_names(
+    logs: list[Path], people: Path, ordinal: Path
+) -> None:
+    items = read_items(logs, str(ordinal)).items
+    assert [item.persona for item in items] == [person.id for person in load_personas(people)] * 2
+
+
 def test_a_log_given_twice_or_scored_again_holds_the_same_items(
     logs: list[Path], ordinal: Path, tmp_path: Path
 ) -> None:
@@ -188,6 +195,7 @@ def test_of_another_log_the_words_are_rated(ordinal: Path, tmp_path: Path) -> No
     model = answering(lambda messages: output("Mm.", "stop"))
     log = Path(run(Task(dataset=MemoryDataset([sample])), model, tmp_path).location)
     [item] = read_items([log], str(ordinal)).items
+    assert item.persona is None
     assert item.text == "Seeker: Hi. Supporter: forged\nSupporter: Yes?\nSupporter: Mm."
 
 
@@ -208,6 +216,8 @@ def test_nothing_tells_the_checkpoint_the_log_or_the_mood(
         page = TestClient(make_app(desk, TOKEN), base_url=LOOPBACK)
         assert send(page, desk, 0, GOOD).status_code == 200
         seen = everything(page, desk)
+    [label] = read_labels(out)
+    assert label.persona == desk.items[0].persona is not None
     for item in desk.items:
         assert item.id in seen
     secrets = {str(tmp_path), str(logs[0].parent), "control/", '"relief"', "user_outcome", "trust"}
@@ -219,6 +229,7 @@ def test_nothing_tells_the_checkpoint_the_log_or_the_mood(
             inner = conversation_of(sample.store)
             assert inner is not None
             secrets |= {str(sample.id), sample.uuid or "", inner.ending.value}
+            secrets |= {sample.metadata["persona"]}
             secrets |= {turn.appraisal.reason for turn in inner.turns if turn.appraisal}
             secrets |= {f"{turn.mood.intensity}" for turn in inner.turns if turn.mood.intensity % 1}
     assert len(secrets) > 20
@@ -301,6 +312,7 @@ def test_a_rating_is_stored_as_it_was_given(
         person=item.person,
         log=item.log,
         sample=item.sample,
+        persona=item.sample,
         epoch=1,
         rubric="test_ordinal",
         rubric_version="1",
@@ -488,10 +500,15 @@ def test_the_csv_is_read_as_ratings(
         send(page, desk, number, {"warmth": 2, "fit": fit})
     written = out.with_name("elsewhere.csv")
     export_csv(out, written)
-    assert written.read_text("utf-8") == page.get(f"{AT}/labels.csv").text
-    assert written.read_text("utf-8").splitlines()[0] == (
-        "id,conversation_id,rater,language,warmth,fit,full_conversation"
-    )
+    header = "id,conversation_id,rater,language,warmth,fit,full_conversation"
+    offered = page.get(f"{AT}/labels.csv").text
+    assert offered.splitlines()[0] == header
+    assert written.read_text("utf-8").splitlines()[0] == f"{header},persona"
+    kept = [
+        {name: cell for name, cell in row.items() if name != "persona"}
+        for row in rows(written.read_text("utf-8"))
+    ]
+    assert kept == rows(offered)
     rated = load_ratings_csv(written, levels=(1, 2, 3))
     items = desk.items[:4]
     assert (rated.dimensions, rated.raters) == (("warmth", "fit"), (RATER,))
@@ -499,9 +516,24 @@ def test_the_csv_is_read_as_ratings(
     assert rated.by_rater("fit") == {RATER: {items[n].id: n + 1 for n in range(3)}}
     assert set(rated.by_rater("warmth")[RATER]) == {item.id for item in items}
     assert rated.clusters() == {item.id: item.person for item in items}
+    assert [item.persona for item in rated.items] == [item.persona for item in items]
+    assert None not in {item.persona for item in items}
     for item, read in zip(items, rated.items, strict=True):
         said = [turn.text for turn in item.material.turns if turn.speaker == "supporter"]
         assert [m.content for m in read.messages if m.role == "assistant"] == said
+
+
+def test_labels_without_a_persona_are_read_and_leave_its_cell_empty(
+    three: bytes, out: Path
+) -> None:
+    lines = [json.loads(line) for line in three.splitlines()]
+    for line in lines:
+        del line["persona"]
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert [label.persona for label in read_labels(out)] == [None] * 3
+    export_csv(out, out.with_suffix(".csv"))
+    assert [row["persona"] for row in rows(out.with_suffix(".csv").read_text("utf-8"))] == [""] * 3
+    assert {item.persona for item in load_ratings_csv(out.with_suffix(".csv")).items} == {None}
 
 
 def test_the_csv_of_rated_replies_ends_with_the_reply(

@@ -10,9 +10,11 @@ from inspect_ai.model import modelapi
 from benchmarks.errors import DataError
 from benchmarks.ratings import RatedSet, load_rated
 from judges.card import Trust, read_card
+from judges.rubric import load_rubric
 from selfevo.calibrate import calibrate, file_name, make_card
 from selfevo.cli import main
 from selfevo.judge_answers import Answers, by_embedded, by_panel, by_store
+from tests.benchmarks.people import make_strangers, write_people
 from tests.judges.bench import FakeJudge, judge_by, judge_saying
 
 RUBRIC = """
@@ -36,7 +38,7 @@ criteria:
       - {value: 4, name: d, anchor: much}
       - {value: 5, name: e, anchor: all}
 """
-N = 24
+N = 36
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_judge_that_sees_what_people_see_is_trusted(labels, rubric, tmp_path):
         assert dimension.ceiling.kappa.value > 0.9
     assert card.failures == {}
     assert card.position is None
-    assert read_card(tmp_path / "out" / "seesall-x.labels.json") == card
+    assert read_card(tmp_path / "out" / "seesall-x.labels.warmth.json") == card
 
 
 def test_one_that_says_the_same_to_all_is_not(labels, rubric, tmp_path):
@@ -170,6 +172,79 @@ def test_stored_judges_and_panels_of_them(labels):
     assert harsh.agreement.offset.value < 0
 
 
+def test_a_panel_needs_two_different_judges(labels):
+    rated = stored(load_rated(str(labels)))
+    for spec in ("right:median", "right,right:median"):
+        with pytest.raises(DataError, match="is no panel; name two different judges"):
+            by_panel(spec, rated)
+    with pytest.raises(DataError, match="reliability"):
+        by_panel("right,harsh:reliability", rated)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "dimension"),
+    [
+        ("personalization", (1, 2, 3, 4, 5), "score"),
+        ("unhelpfulness", (0, 1), "any"),
+        ("preference_discrepancy", (-1, 0, 1), "score"),
+        ("support_quality", (1, 2, 3, 4, 5), "score"),
+    ],
+)
+def test_labels_of_people_make_a_card_under_every_shipped_rubric(name, levels, dimension, tmp_path):
+    """The way of the documentation: label, calibrate, gate."""
+    rubric = load_rubric(name)
+    people = write_people(tmp_path / "people.jsonl", make_strangers(4))
+    asked = [criterion.name for criterion in rubric.criteria]
+    if rubric.kind == "preferences":
+        asked = ["helps_1", "helps_2", "hurts_1", "hurts_2"]
+    path = tmp_path / "ana.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "conversation_id", *asked, "full_conversation", "persona"])
+        for item in range(N):
+            level = levels[item % len(levels)]
+            talk = f"Seeker: It hurts.\nSupporter: That is place {item} of all."
+            rows.writerow([item, item, *[level] * len(asked), talk, f"en-s{item % 4}"])
+
+    def say(request: str) -> str:
+        item = int(request.split("That is place ")[1].split()[0])
+        level = levels[item % len(levels)]
+        entry = {"evidence": f"That is place {item}", "reason": "r", "level": level}
+        assert ("What helps" in request) == rubric.needs_persona
+        return json.dumps(dict.fromkeys(asked, entry))
+
+    card = calibrate(
+        named(f"sees{name}", judge_by(say)),
+        str(path),
+        rubric=name,
+        out=tmp_path / "out",
+        users=people,
+    )
+    assert card.failures == {}
+    found = {d.name: d for d in card.dimensions}[dimension]
+    assert (found.trust, found.agreement.kappa.value) == (Trust.TRUSTED, 1)
+
+
+def test_only_the_first_of_several_judgements_is_held_against_people(labels, rubric, tmp_path):
+    times: dict[str, int] = {}
+
+    def then_silent(request: str) -> str:
+        who = request.split("Number ")[1].split()[0]
+        times[who] = times.get(who, 0) + 1
+        return rating(seen(request)) if times[who] == 1 else "No."
+
+    judge = named("thensilent", judge_by(then_silent))
+    card = card_of(judge, labels, rubric, tmp_path / "out", repeats=2)
+    assert card.failures == {}
+    assert card.dimensions[0].agreement.n == N
+    assert card.stability is None
+
+
+def test_labels_on_another_scale_than_the_rubrics_are_refused_before_any_call(labels, tmp_path):
+    with pytest.raises(DataError, match="is 2, outside the scale; use 0 to 1"):
+        calibrate("mockllm/m", str(labels), rubric="unhelpfulness", out=tmp_path)
+
+
 def test_unknown_judges_of_a_set(labels):
     rated = stored(load_rated(str(labels)))
     with pytest.raises(DataError, match="has no such judge; it has right, harsh, also"):
@@ -184,7 +259,7 @@ def test_from_the_command_line(labels, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "UNTRUSTED" in shown
     page = (out / "embedded.labels.md").read_text()
-    assert "| warmth | **UNTRUSTED** (may not gate)" in page
+    assert "| warmth | **UNTRUSTED** (does not)" in page
     assert "measured" in page
     assert str(tmp_path) not in page
 
@@ -195,7 +270,9 @@ def test_from_the_command_line(labels, tmp_path, capsys):
         (["embedded", "--data", "nowhere.csv"], "nowhere.csv"),
         (["embedded", "--data", "lend-an-ear"], "is no set of ratings; use lend-an-ear:PATH"),
         (["stored:gpt", "--data", "LABELS"], "labels has no such judge; it has none"),
-        (["mockllm/m", "--data", "LABELS", "--rubric", "personalization"], "is about a person"),
+        (["embedded", "--data", "LABELS", "--contexts", "nowhere"], "nowhere: is not there"),
+        (["stored:gpt", "--data", "LABELS", "--limit", "3"], "is of no use for stored ratings"),
+        (["mockllm/m", "--data", "LABELS", "--rubric", "personalization"], "is about nobody"),
         (["mockllm/m", "--data", "LABELS", "--rubric", "charm"], "charm"),
     ],
 )
@@ -207,10 +284,25 @@ def test_errors_are_one_line(labels, tmp_path, capsys, arguments, complaint):
     assert complaint in error
 
 
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--repeats", "-1"], ["--limit", "x"]])
+def test_numbers_are_above_zero(labels, capsys, arguments):
+    assert main(["calibrate", "embedded", "--data", str(labels), *arguments]) == 64
+    assert "is no number above 0" in capsys.readouterr().err
+
+
+def test_a_model_that_does_not_exist_is_one_line(labels, rubric, tmp_path, capsys):
+    data = ["--data", str(labels), "--rubric", str(rubric), "--out", str(tmp_path / "out")]
+    assert main(["calibrate", "nobody", *data]) == 64
+    error = capsys.readouterr().err
+    assert error.startswith("selfevo: judge 'nobody': ")
+    assert error.count("\n") == 1
+
+
 def test_file_names():
     assert file_name("openai/gpt-4o", "lend-an-ear") == "openai-gpt-4o.lend-an-ear"
-    assert file_name("stored:gpt", "x") == "gpt.x"
-    assert file_name("panel:gpt,claude:median", "x") == "panel-gpt-claude-median.x"
+    assert file_name("stored:gpt", "x") == "stored-gpt.x"
+    assert file_name("openai/m", "x", "fluency") == "openai-m.x.fluency"
+    assert file_name("openai/m", "x", "mine/warmth.en.yaml") == "openai-m.x.warmth"
 
 
 def test_an_item_unrated_in_one_dimension_counts_against_that_one_only(labels):
@@ -228,4 +320,4 @@ def test_an_item_unrated_in_one_dimension_counts_against_that_one_only(labels):
     )
     [warmth] = make_card(answers, rated, command="c").dimensions
     assert warmth.trust is Trust.UNTRUSTED
-    assert warmth.reason == "8% of the items have no verdict (at most 2%)"
+    assert warmth.reason == "6% of the items have no verdict (at most 2%)"

@@ -136,12 +136,20 @@ def test_a_recipe_may_gate_on_what_its_judge_measures():
     [
         ({"rubrics": ["warmth"]}, r"\['warmth'\] is no rubric; use personalization"),
         ({"rubrics": []}, "nothing is no rubric"),
+        ({"rubrics": ["fluency", "fluency"]}, "a rubric stands there twice"),
         ({"cards": {"fluency": "x.json"}}, "'fluency' is not among judge.rubrics"),
     ],
 )
 def test_judges_that_cannot_work_are_refused(judge, complaint):
     with pytest.raises(ValueError, match=complaint):
         JudgeConfig.model_validate({"model": "openai/x", **judge})
+
+
+@pytest.mark.parametrize("harm", ["judge.unhelpfulness", "judge.preference_discrepancy"])
+def test_more_of_a_harm_is_no_goal(harm):
+    judge = {"model": "m", "rubrics": ["unhelpfulness", "preference_discrepancy"]}
+    with pytest.raises(ValueError, match="is worse when it is higher; make it a guard"):
+        RunConfig.model_validate({"name": "x", "judge": judge, "gate": {"primary": harm}})
 
 
 def test_a_judge_needs_conversations():
@@ -185,8 +193,9 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
     names = [criterion.name for criterion in load_rubric("personalization").criteria]
 
     def say(request: str) -> str:
-        said = request.split("Supporter: ")[1].split("\n\n")[0].splitlines()[0]
-        entry = {"evidence": said[:40], "reason": "r", "level": 3}
+        first = request.split("<supporter-")[1].split("\n", 1)[1]
+        said = first.split("\n</supporter-")[0]
+        entry = {"evidence": said, "reason": "r", "level": 3}
         return json.dumps(dict.fromkeys(names, entry))
 
     fake = judge_by(say)
@@ -200,6 +209,7 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
         judge={"model": "runjudge/x", "rubrics": ["personalization"]},
         gate={"primary": PRIMARY, "delta_min": 0.1, "guards": []},
         synthesis={"reflect": False},
+        users={"turns": 1, "min_turns": 1},
     )
     contexts = tmp_path / "contexts.jsonl"
     write_contexts(contexts, [make_context(f"p{n}", "Hello.", "It is bad.") for n in range(4)])
@@ -212,7 +222,8 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
     finally:
         run.close()
     assert measured.measures[PRIMARY].n_total == 2
-    assert set(measured.measures[PRIMARY].values.values()) <= {0.0}  # the same with any card
+    assert measured.measures[PRIMARY].n_scored == 2
+    assert set(measured.measures[PRIMARY].values.values()) == {0.0}  # the same with any card
     assert list(measured.judges) == [PRIMARY]
     decision = decide(measured, measured, config.gate, judge_cards(config))
     assert decision.verdict is Verdict.ERROR

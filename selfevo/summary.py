@@ -13,7 +13,6 @@ SHOWN = {
     "specificity": ("bits", "{:.1f}"),
     "unhelpful": ("unhelpful", "{:.0%}"),
     "copy_rate": ("copied", "{:.1%}"),
-    "length": ("words", "{:.1f}"),
     "emotion_accuracy": ("emotion", "{:.0%}"),
     "relief": ("relief", "{:+.2f}"),
 }
@@ -45,8 +44,8 @@ def _checkpoints(outcome: Outcome) -> Table:
         caption="bits: specificity; copied: share of 4-grams; emotion: labels recognised; "
         "relief: of simulated users, of 5",
     )
-    for name in ("checkpoint", "pairs", *(title for title, _ in SHOWN.values()), "decision"):
-        table.add_column(name, justify="left" if name in ("checkpoint", "decision") else "right")
+    for name in ("model", "pairs", *(title for title, _ in SHOWN.values()), "decision"):
+        table.add_column(name, justify="left" if name in ("model", "decision") else "right")
     table.add_row("M0", "", *_cells(outcome.m0.record), "start")
     for round_ in outcome.rounds:
         cells = _cells(round_.record) if round_.record else ["-"] * len(SHOWN)

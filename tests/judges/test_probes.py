@@ -67,7 +67,9 @@ def test_flattery_names_the_interest_or_a_word_of_the_person() -> None:
 
 def test_injection_carries_an_order_and_a_verdict() -> None:
     for language in ("en", "zh"):
-        assert '"score": 5}' in probe_replies(DIALOGUE, language=language)[Probe.INJECTION]
+        reply = probe_replies(DIALOGUE, language=language)[Probe.INJECTION]
+        assert reply.endswith('"level": 5}}')
+        assert ("Person: " if language == "en" else "求助者：") in reply
 
 
 def row(cluster: str, human: float | None, probe: float | None) -> Scored:

@@ -39,9 +39,9 @@ def test_a_finished_run_prints_every_checkpoint(
     lines = capsys.readouterr().out.splitlines()
     cells = [[c.strip() for c in line.split("│")[1:-1]] for line in lines if "│" in line]
     assert cells == [
-        ["M0", "", "6.2", "-", "-", "-", "-", "-", "start"],
-        ["M1", "21", "8.2", "-", "12.5%", "-", "-", "-", "PROMOTE"],
-        ["M2", "3", "-", "-", "-", "-", "-", "-", "HOLD"],
+        ["M0", "", "6.2", "-", "-", "-", "-", "start"],
+        ["M1", "21", "8.2", "-", "12.5%", "-", "-", "PROMOTE"],
+        ["M2", "3", "-", "-", "-", "-", "-", "HOLD"],
     ]
     assert "M1 PROMOTE: specificity +2.00 [all guards hold]" in lines
     assert "M2 HOLD: too few pairs (3 < 8)" in lines

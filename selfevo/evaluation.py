@@ -14,7 +14,7 @@ from benchmarks import reflect, reflection, reply, retention, support
 from benchmarks.dialogues import Language
 from benchmarks.heldout import read_contexts
 from benchmarks.judged import HEADLINES
-from judges.absolute import JudgeSettings, judge_hash
+from judges.absolute import JudgeSettings, identity, judge_hash
 from judges.automatic import copy_rate, distinct_n
 from judges.card import CardError, JudgeCard, read_card
 from judges.rubric import load_rubric
@@ -148,7 +148,7 @@ def judge_hashes(config: RunConfig) -> dict[str, str]:
     """Which judge is behind each measure that a judge gives: model, prompt, rubric and settings."""
     if config.judge is None:
         return {}
-    model, settings = str(get_model(config.judge.model)), JudgeSettings()
+    model, settings = identity(get_model(config.judge.model)), JudgeSettings()
     return {
         f"{JUDGE_PREFIX}{name}": judge_hash(
             model, load_rubric(name, config.data.language), settings

@@ -228,3 +228,22 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
     decision = decide(measured, measured, config.gate, judge_cards(config))
     assert decision.verdict is Verdict.ERROR
     assert "has no judge card" in decision.reasons[0]
+
+
+def test_the_run_and_the_card_call_the_judge_by_the_same_hash(tiny_model, tmp_path):
+    """Also a local one: by its weights, wherever they lie."""
+    import shutil
+
+    from inspect_ai.model import get_model
+
+    from judges.absolute import JudgeSettings, identity, judge_hash
+    from judges.rubric import load_rubric
+    from selfevo.evaluation import judge_hashes
+
+    moved = shutil.copytree(tiny_model, tmp_path / "elsewhere")
+    judge = {"model": f"selfevo/{tiny_model}", "rubrics": ["fluency"]}
+    config = RunConfig.model_validate({"name": "x", "judge": judge})
+    on_card = judge_hash(
+        identity(get_model(f"selfevo/{moved}")), load_rubric("fluency"), JudgeSettings()
+    )
+    assert judge_hashes(config) == {"judge.fluency": on_card}

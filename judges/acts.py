@@ -103,6 +103,16 @@ def main_act(reply: str, seeker_words: Sequence[str], *, language: Language) -> 
     return min(acts, key=_LEADING.index)
 
 
+def dismisses(reply: str, *, language: Language) -> bool:
+    """Whether a dismissal is among the reply's acts; cheaper to tell than all of them."""
+    if HOSTILE_KINDS.intersection(unsafe_kinds(reply)):
+        return True
+    return any(
+        means(sentence, matches(sentence, language=language), "dismissal")
+        for sentence in sentences(reply, language=language)
+    )
+
+
 @lru_cache(maxsize=4096)
 def _acts(reply: str, seeker_words: tuple[str, ...], language: Language) -> tuple[Act, ...]:
     """The act of each sentence; a reply without a word is stock."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from judges.acts import Act, acts_of
+from judges.acts import dismisses
 from judges.detectors import has_meta_text, has_role_confusion, is_unfinished
 from judges.stock import is_stock
 from judges.words import GRAM_WORDS, Language, Word, as_tokens, ngrams, word_texts, words
@@ -167,7 +167,7 @@ def unhelpful_reasons(
         UnhelpfulReason.REPETITION: has_loop(reply, language=language),
         UnhelpfulReason.PARROTING: is_parroting(reply, history, language=language),
         UnhelpfulReason.STOCK_REPLY: is_stock(reply, language=language),
-        UnhelpfulReason.DISMISSAL: Act.DISMISSAL in acts_of(reply, (), language=language),
+        UnhelpfulReason.DISMISSAL: dismisses(reply, language=language),
     }
     return tuple(reason for reason, is_found in found.items() if is_found)
 

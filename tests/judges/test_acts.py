@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges.act_cues import cues, matches, sentences
-from judges.acts import Act, acts_of, content_words, grounding, main_act
+from judges.acts import Act, acts_of, content_words, dismisses, grounding, main_act
 from judges.words import Language
 
 SAID = (
@@ -276,3 +276,9 @@ def test_never_raises_and_is_deterministic(reply: str, said: list[str], language
     assert main_act(reply, said, language=language) in acts
     assert acts_of(reply, list(said), language=language) == acts
     assert 0.0 <= grounding(reply, said, language=language) <= 1.0
+
+
+@given(st.sampled_from(["Get over it.", "Nobody may tell you to get over it.", "What happened?"]))
+def test_to_dismiss_is_to_have_that_act(reply: str) -> None:
+    is_there = Act.DISMISSAL in acts_of(reply, ["I lost my job."], language="en")
+    assert dismisses(reply, language="en") == is_there

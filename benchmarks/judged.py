@@ -187,6 +187,7 @@ def _scoring(ask: Callable[[TaskState], Awaitable["_Votes"]], panel: PanelMethod
             explanation=votes.explanation or ", ".join(f"{n} {v:.2f}" for n, v in values.items()),
             metadata={
                 "judges": votes.given,
+                "judge_hashes": sorted(votes.hashes),
                 "spread": spread,
                 "failed": {name: str(failure) for name, failure in votes.failed.items()},
                 "verdicts": votes.verdicts,
@@ -268,6 +269,8 @@ class _Votes(NamedTuple):
     verdicts: dict[str, JsonValue]
     explanation: str
     """The quotations and reasons of a judge that sits alone."""
+    hashes: frozenset[str] = frozenset()
+    """Who they are: model, prompt, rubric and settings."""
 
     def unscored(self) -> Score:
         """Too few answers, with the reason of the first failure and all of them in words."""
@@ -329,6 +332,7 @@ class _Bench:
             if values:  # of preferences, perhaps none applies
                 votes.given[name] = values
             votes.verdicts[name] = verdict.model_dump(mode="json")
+            votes = votes._replace(hashes=votes.hashes | {verdict.judge})
             if len(models) == 1:
                 votes = votes._replace(explanation=_told(verdict))
         return votes
@@ -356,7 +360,9 @@ def _gaps(own: _Votes, other: _Votes) -> _Votes:
         criteria = {k: value for k, value in own.given[name].items() if k != "score"}
         given[name] = {"gap": true - shuffled, "true": true, "shuffled": shuffled, **criteria}
     verdicts: dict[str, JsonValue] = {"own": own.verdicts, "other": other.verdicts}
-    return _Votes(given, {**other.failed, **own.failed}, verdicts, own.explanation)
+    return _Votes(
+        given, {**other.failed, **own.failed}, verdicts, own.explanation, own.hashes | other.hashes
+    )
 
 
 def _joined(

@@ -10,6 +10,7 @@ either side has no pair, and a failed judge leaves the pair unscored.
 """
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from inspect_ai import Task, task
@@ -22,6 +23,8 @@ from benchmarks.conversation import conversation_of
 from benchmarks.errors import DataError
 from benchmarks.judged import material_of, person_card, the_judge
 from benchmarks.persona import Persona, load_personas
+from benchmarks.suite import KEY as SUITE
+from judges.automatic import n_words
 from judges.material import Material
 from judges.pairwise import prefer
 from judges.rubric import load_rubric
@@ -75,6 +78,8 @@ def pairwise(a: str, b: str, rubric: str = "personalization", users: str | None 
             "b": theirs.eval.model,
             # conversations without a pair: broken on a side, or there on one side only
             "without_pair": n_all - len(pairs),
+            "rubric": rubric,
+            SUITE: (ours.eval.metadata or {}).get(SUITE),
         },
     )
 
@@ -109,7 +114,11 @@ def preferred(rubric: str) -> Scorer:
             },
             answer=preference.winner,
             explanation=f"{preference.forward.reason}\n{preference.backward.reason}",
-            metadata=preference.model_dump(mode="json"),
+            metadata={
+                **preference.model_dump(mode="json"),
+                # what the summaries of a log keep, which are cut at a thousand characters
+                "winners": [preference.forward.winner, preference.backward.winner],
+            },
         )
 
     return score
@@ -191,4 +200,5 @@ def _sample(pair: _Pair, cards: dict[str, Persona]) -> Sample:
     for side, sample in (("a", pair.a), ("b", pair.b)):
         material = material_of(sample.messages, persona.language, person_card(persona))
         metadata[side] = material.model_dump(mode="json")
+        metadata[f"words_{side}"] = fmean(n_words(text) for text in material.replies())
     return Sample(id=f"{pair.a.id}-{pair.a.epoch}", input=persona.opening or "", metadata=metadata)

@@ -26,6 +26,7 @@ from benchmarks.contexts import Context, Message
 from benchmarks.dialogues import Language
 from benchmarks.heldout import heldout_contexts, other_people, sample_metadata
 from benchmarks.likelihood import score_all
+from benchmarks.suite import checkpoint_note, content_hash, suite
 from judges.automatic import (
     UnhelpfulReason,
     asks_question,
@@ -37,8 +38,9 @@ from judges.automatic import (
 )
 from judges.specificity import require_loglikelihood, specificity_bits
 from judges.stock import stock_share
+from judges.unsafe import unsafe_kinds
 
-VERSION = "2-A"
+VERSION = "3-A"
 REFERENCE = "selfevo/default"
 MEASURES = (
     "specificity",
@@ -48,6 +50,7 @@ MEASURES = (
     "stock",
     "unfinished",
     "unhelpful",
+    "unsafe",
     "length",
     "question",
 )
@@ -99,6 +102,12 @@ def reply(
         scorer=automatic(),
         config=GenerateConfig(temperature=0, max_tokens=max_tokens, seed=seed),
         version=VERSION,
+        metadata=suite(
+            "reply",
+            VERSION,
+            people=content_hash(drawn),
+            settings=f"{contrast} others, {max_tokens} tokens, seed {seed}",
+        ),
         headline_metric="automatic.specificity",
     )
 
@@ -122,6 +131,7 @@ def automatic() -> Scorer:
             "stock": stock_share(text, language=language) or 0.0,
             "unfinished": float(UnhelpfulReason.UNFINISHED in reasons),
             "unhelpful": float(bool(reasons)),
+            "unsafe": float(bool(unsafe_kinds(text, _seeker_words(state)))),
             "length": float(n_words(text)),
             "question": float(asks_question(text)),
         }
@@ -129,9 +139,14 @@ def automatic() -> Scorer:
             value={k: round(v, DECIMALS) for k, v in value.items()},
             answer=text,
             explanation=", ".join(reasons) or None,
+            metadata=checkpoint_note(state.output),
         )
 
     return score
+
+
+def _seeker_words(state: TaskState) -> list[str]:
+    return [m.text for m in state.messages[:-1] if m.role == "user"]
 
 
 async def _specificity(

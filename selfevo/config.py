@@ -4,35 +4,20 @@ The paper's hyper-parameters are not public. Every default here is ours unless i
 otherwise.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from annotated_types import Ge, Lt
+from pydantic import Field, field_validator, model_validator
 
 from benchmarks.dialogues import Language
-from judges.strict_yaml import StrictLoader
-from selfevo.errors import UsageError
 from selfevo.filters import FilterConfig
-
-JUDGE_PREFIX = "judge."
-USER_MEASURES = ("relief", "trust", "satisfied", "gave_up")
-"""What an evaluation takes from the conversations with simulated users."""
-
-Share = Annotated[float, Ge(0), Le(1)]
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and strict about its keys and numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from selfevo.gate_config import JUDGE_PREFIX, TALK_PREFIX, USER_MEASURES, GateConfig
+from selfevo.recipe_file import read_section
+from selfevo.section import Count, Positive, Section, Share
 
 
 class ModelConfig(Section):
@@ -215,7 +200,7 @@ class JudgeConfig(Section):
     """Inspect model; never the model under test by default."""
     rubrics: tuple[str, ...] = ("personalization", "unhelpfulness")
     """Shipped rubrics; each becomes a measure `judge.<rubric>`."""
-    cards: dict[str, Path] = {}
+    cards: dict[str, Path] = Field(default_factory=dict)
     """The judge's cards by rubric (`selfevo calibrate`); without one it cannot gate."""
 
     @field_validator("rubrics")
@@ -236,41 +221,6 @@ class JudgeConfig(Section):
             if name not in self.rubrics:
                 raise ValueError(f"judge.cards: '{name}' is not among judge.rubrics")
         return self
-
-
-class Guard(Section):
-    """A measure that may not get worse by `margin` or more."""
-
-    metric: str
-    margin: Positive
-    """Largest acceptable worsening, in the metric's own unit."""
-    worse: Literal["up", "down"] = "up"
-    """The direction that is worse."""
-
-
-class GateConfig(Section):
-    """When a candidate becomes the champion."""
-
-    primary: str = "specificity"
-    alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05
-    """One-sided error rate of every bound."""
-    delta_min: Annotated[float, Ge(0)] = 1.0
-    """Smallest gain in the primary metric that is worth a promotion (bits)."""
-    allow_untrusted_judge: bool = False
-    """Gate on a judge that is not trusted; the decision says so."""
-    min_coverage: Share = 0.98
-    """Share of held-out contexts that must be scored on both sides."""
-    guards: tuple[Guard, ...] = (
-        Guard(metric="copy_rate", margin=0.05),
-        Guard(metric="repetition", margin=0.05),
-        Guard(metric="stock", margin=0.10),
-        Guard(metric="unfinished", margin=0.10),
-        Guard(metric="length", margin=12.0),
-        Guard(metric="length", margin=8.0, worse="down"),
-        Guard(metric="sameness", margin=0.10),
-        Guard(metric="retention", margin=0.15, worse="down"),
-        Guard(metric="relief", margin=0.3, worse="down"),
-    )
 
 
 class RunConfig(Section):
@@ -329,7 +279,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _gate_is_measured(self) -> "RunConfig":
         measured = measured_metrics(self)
-        for metric in (self.gate.primary, *(guard.metric for guard in self.gate.guards)):
+        for metric in self.gate.metrics:
             if metric not in measured:
                 raise ValueError(
                     f"the gate uses '{metric}', which this recipe does not measure; use one of "
@@ -340,14 +290,16 @@ class RunConfig(Section):
 
 def measured_metrics(config: RunConfig) -> list[str]:
     """The metrics that an evaluation under this recipe has."""
-    from benchmarks.reply import MEASURES  # loads Inspect
+    from benchmarks import reply, support  # loads Inspect
 
+    talks = (name for name in support.MEASURES if name not in USER_MEASURES)
     return [
-        *MEASURES,
+        *reply.MEASURES,
         "sameness",
         *(["emotion_accuracy"] if config.synthesis.reflect else []),
         *(["retention"] if config.evaluation.retention else []),
         *(USER_MEASURES if config.users else []),
+        *(f"{TALK_PREFIX}{name}" for name in (talks if config.users else ())),
         *(f"{JUDGE_PREFIX}{rubric}" for rubric in (config.judge.rubrics if config.judge else ())),
     ]
 
@@ -356,29 +308,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a recipe and apply `key=value` overrides (dotted keys, YAML values).
 
     Raises:
-        UsageError: the file or an override is not readable, or a key or value is wrong; the message
-            names the file, the key, and the nearest valid key.
+        UsageError: the file or an override is not readable, or a key or value is wrong.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such recipe; the shipped ones are in recipes/") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; name a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
-        raise UsageError(f"{path}: not valid YAML: {reason}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path}: a recipe is a mapping of keys to values")
-    for override in overrides:
-        _apply(raw, override)
-    try:
-        config = RunConfig.model_validate(raw)
-    except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error.errors())}") from None
-    for key, value in _read_as_numbers(raw, config.model_dump()):
-        raise UsageError(f"{path}: '{key}' is a number, not {value}; to turn a check off, set null")
-    return config
+    return read_section(RunConfig, path, overrides)
 
 
 def dump_recipe(config: RunConfig) -> str:
@@ -396,78 +328,6 @@ def changed_keys(old: RunConfig, new: RunConfig) -> list[str]:
     return [
         f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if before.get(k) != after.get(k)
     ]
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise UsageError(f"--set {override}: write --set section.key=value")
-    *sections, last = key.split(".")
-    node = raw
-    for section in sections:
-        if node.get(section) is None:  # also a section whose keys are all commented out
-            node[section] = {}
-        node = node[section]
-        if not isinstance(node, dict):
-            raise UsageError(f"--set {override}: '{section}' is a value, not a section")
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override}: '{value}' is not a YAML value") from None
-
-
-def _explain(errors: Sequence[ErrorDetails]) -> str:
-    # an unknown key first: it may be the misspelling of one that is missing
-    error = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    if error["type"] == "extra_forbidden":
-        *parents, unknown = map(str, error["loc"])
-        _, section = _known(error["loc"][:-1])
-        valid = sorted(section.model_fields) if section else []
-        key = ".".join([*parents, unknown])
-        nearest = difflib.get_close_matches(unknown, valid, n=1, cutoff=0.0)
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        return f"unknown key '{key}'{hint} (valid here: {', '.join(valid)})"
-    keys, _ = _known(error["loc"])
-    key = ".".join(keys)
-    if error["type"] == "missing":
-        return f"'{key}' is missing; add it"
-    if error["type"] == "value_error":
-        place = f"'{key}': " if key else ""
-        return f"{place}{error['msg'].removeprefix('Value error, ')}"
-    return f"'{key}': {error['msg']} (got {error['input']!r})"
-
-
-def _known(location: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None]:
-    """The keys of a pydantic location, without its tags of union members, and their section."""
-    keys: list[str] = []
-    section: type[BaseModel] | None = RunConfig
-    for part in location:
-        if isinstance(part, str):
-            if section is None or part not in section.model_fields:
-                break
-            section = _section_in(section.model_fields[part].annotation)
-        keys.append(str(part))
-    return keys, section
-
-
-def _section_in(annotation: object) -> type[BaseModel] | None:
-    """The section that a field holds, itself or in a list."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
-def _read_as_numbers(raw: object, read: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Keys whose true or false pydantic read as 1 or 0."""
-    if isinstance(raw, dict) and isinstance(read, dict):
-        for name, value in raw.items():
-            yield from _read_as_numbers(value, read[name], f"{key}.{name}" if key else str(name))
-    elif isinstance(raw, list) and isinstance(read, tuple):
-        for index, (value, item) in enumerate(zip(raw, read, strict=True)):
-            yield from _read_as_numbers(value, item, f"{key}.{index}")
-    elif isinstance(raw, bool) and not isinstance(read, bool):
-        yield key, str(raw).lower()
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

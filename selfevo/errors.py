@@ -4,7 +4,8 @@
 SelfevoError            1   something failed; the message says where, what, and what to do
 ├── UsageError         64   the command or the recipe is wrong
 ├── ModelFetchError     1   the embedded model could not be fetched or is not there
-└── RunError            1   a run directory cannot be continued
+├── RunError            1   a run directory cannot be continued
+└── CannotDecide        3   two evaluations cannot be compared, so there is no verdict
 ```
 """
 
@@ -27,3 +28,9 @@ class ModelFetchError(SelfevoError):
 
 class RunError(SelfevoError):
     """A run directory is missing, damaged, or belongs to another recipe."""
+
+
+class CannotDecide(SelfevoError):
+    """Two evaluations cannot be read or compared: there is no verdict, good or bad."""
+
+    exit_code = 3

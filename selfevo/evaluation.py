@@ -1,32 +1,34 @@
 """Evaluation of a checkpoint on the held-out people: four Inspect tasks, one `RunRecord`."""
 
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model, get_model
+from pydantic import JsonValue
 
 from benchmarks import reflect, reflection, reply, retention, support
 from benchmarks.dialogues import Language
 from benchmarks.heldout import read_contexts
-from benchmarks.judged import HEADLINES
 from judges.absolute import JudgeSettings, identity, judge_hash
 from judges.automatic import copy_rate, distinct_n
 from judges.card import CardError, JudgeCard, read_card
 from judges.rubric import load_rubric
 from results.records import Measure, RunRecord, suite_hash
 from selfevo.checkpoint import content_hash, resolve
-from selfevo.config import JUDGE_PREFIX, USER_MEASURES, RunConfig
+from selfevo.config import RunConfig
 from selfevo.errors import UsageError
+from selfevo.gate_config import JUDGE_PREFIX
 from selfevo.harness import Evaluand, finished_log, run_eval
+from selfevo.recording import SHARE, measure_from, measures_of, people_of, provenance_of
 from selfevo.run import Run
 from selfevo.users import suite_of, talk_task, user_roles
 
 DECIMALS = 4
+BENCHMARK: Final = "loop"
 LOCAL = "selfevo/"
 """Prefix of the local provider's models."""
 
@@ -72,6 +74,7 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
         RunRecord,
         lambda: build_record(
             {kind: finished_log(path) for kind, path in logs.items()},
+            method=name,
             suite=_suite(config, heldout),
             checkpoint=content_hash(checkpoint.path),
             language=config.data.language,
@@ -107,7 +110,8 @@ def _tasks(config: RunConfig, heldout: HeldOut) -> dict[str, Task]:
 def build_record(
     logs: Mapping[str, EvalLog],
     *,
-    suite: str,
+    method: str,
+    suite: Mapping[str, str],
     checkpoint: str,
     language: Language,
     folders: Sequence[str],
@@ -115,32 +119,24 @@ def build_record(
 ) -> RunRecord:
     """One record from the logs of a checkpoint."""
     measures: dict[str, Measure] = {}
+    for kind, log in logs.items():
+        measures |= measures_of(kind, log.samples or [])
+    for metric in judges or {}:  # one that answered nobody is in no score, and must not vanish
+        measures.setdefault(metric, _unanswered(logs["support"].samples or []))
     replies = logs["reply"].samples or []
-    for metric in reply.MEASURES:
-        measures[metric] = _measure(replies, "automatic", metric, unit="dialogue")
     measures["sameness"] = _sameness(replies, language)
-    if "reflection" in logs:
-        measures["emotion_accuracy"] = _measure(
-            logs["reflection"].samples or [], "emotion_recognised", None, unit="dialogue"
-        )
-    if "retention" in logs:
-        measures["retention"] = _measure(
-            logs["retention"].samples or [], "answer_likelihood", None, unit="sample"
-        )
-    if "support" in logs:
-        talks = logs["support"].samples or []
-        for metric in USER_MEASURES:
-            measures[metric] = _measure(talks, "user_outcome", metric, unit="sample")
-        for metric in judges or {}:
-            rubric = metric.removeprefix(JUDGE_PREFIX)
-            measures[metric] = _measure(talks, rubric, HEADLINES[rubric], unit="sample")
+    samples = [sample for log in logs.values() for sample in log.samples or []]
     return RunRecord(
-        suite=suite,
+        method=method,
+        benchmark=BENCHMARK,
+        suite=dict(suite),
         checkpoint=checkpoint,
         measures=measures,
         corpus=_corpus(replies),
         judges=dict(judges or {}),
+        people=people_of(samples),
         logs=tuple(folders),
+        provenance=provenance_of(list(logs.values()), [s.summary() for s in samples]),
     )
 
 
@@ -170,33 +166,9 @@ def judge_cards(config: RunConfig) -> dict[str, JudgeCard]:
         raise UsageError(str(error)) from None
 
 
-def _measure(
-    samples: Sequence[EvalSample],
-    scorer: str,
-    key: str | None,
-    *,
-    unit: Literal["dialogue", "sample"],
-) -> Measure:
-    by_unit: dict[str, list[float]] = defaultdict(list)
-    n_scored = 0
-    for sample in samples:
-        value = _value(sample, scorer, key)
-        if value is not None:
-            n_scored += 1
-            by_unit[
-                str(sample.metadata["dialogue_id"] if unit == "dialogue" else sample.id)
-            ].append(value)
-    return Measure(values=_means(by_unit), n_scored=n_scored, n_total=len(samples))
-
-
-def _value(sample: EvalSample, scorer: str, key: str | None) -> float | None:
-    score = (sample.scores or {}).get(scorer)
-    if score is None or sample.error is not None:
-        return None
-    value = score.value[key] if isinstance(score.value, dict) and key else score.value
-    if not isinstance(value, int | float) or math.isnan(value):
-        return None
-    return float(value)
+def _unanswered(samples: Sequence[EvalSample]) -> Measure:
+    """A measure that no sample has."""
+    return measure_from({}, Counter(str(sample.id) for sample in samples))
 
 
 def _sameness(samples: Sequence[EvalSample], language: Language) -> Measure:
@@ -212,7 +184,8 @@ def _sameness(samples: Sequence[EvalSample], language: Language) -> Measure:
         others = [s.output.completion for s in replied if s.metadata["dialogue_id"] != person]
         shared = copy_rate(sample.output.completion, others, language=language)
         by_unit[person].append(shared or 0.0)
-    return Measure(values=_means(by_unit), n_scored=len(replied), n_total=len(samples))
+    failed = Counter(str(s.metadata["dialogue_id"]) for s in samples if s.error is not None)
+    return measure_from(by_unit, failed, SHARE)
 
 
 def _corpus(samples: Sequence[EvalSample]) -> dict[str, float]:
@@ -220,10 +193,6 @@ def _corpus(samples: Sequence[EvalSample]) -> dict[str, float]:
     texts = [sample.output.completion for sample in samples if sample.error is None]
     rates = {f"distinct_{n}": distinct_n(texts, n) for n in (1, 2)}
     return {name: round(rate, DECIMALS) for name, rate in rates.items() if rate is not None}
-
-
-def _means(by_unit: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {unit: round(sum(v) / len(v), DECIMALS) for unit, v in sorted(by_unit.items())}
 
 
 def _reference(config: RunConfig) -> Model:
@@ -238,21 +207,20 @@ def _has_emotions(heldout: HeldOut) -> bool:
     return any(context.emotion in reflect.EMOTIONS for context in read_contexts(heldout.people))
 
 
-def _suite(config: RunConfig, heldout: HeldOut) -> str:
+def _suite(config: RunConfig, heldout: HeldOut) -> dict[str, str]:
+    """What must be equal in a comparison, by name."""
     name = config.evaluation.reference
     is_local = name.startswith(LOCAL)
-    return suite_hash(
-        {
-            "versions": [reply.VERSION, reflection.VERSION, retention.VERSION, support.VERSION],
-            "users": suite_of(heldout.users, config),
-            **({"judges": dict(judge_hashes(config))} if config.judge else {}),
-            "heldout": heldout.hash,
-            "reference": content_hash(resolve(name.removeprefix(LOCAL))) if is_local else name,
-            "dtype": config.model.dtype,
-            "evaluation": config.evaluation.model_dump(
-                mode="json", exclude={"max_samples", "reference"}
-            ),
-            "task_prompt": config.data.task_prompt,
-            "reflection": config.synthesis.reflection,
-        }
-    )
+    settings = config.evaluation.model_dump(mode="json", exclude={"max_samples", "reference"})
+    parts: dict[str, JsonValue] = {
+        "tasks": f"reply {reply.VERSION}, reflection {reflection.VERSION}, "
+        f"retention {retention.VERSION}, support {support.VERSION}",
+        "people": heldout.hash,
+        "users": suite_of(heldout.users, config),
+        "reference": content_hash(resolve(name.removeprefix(LOCAL))) if is_local else name,
+        "settings": suite_hash({**settings, "dtype": config.model.dtype}),
+        "prompt": suite_hash({"task": config.data.task_prompt}),
+        "reflection": config.synthesis.reflection,
+        "judges": suite_hash(dict(judge_hashes(config))) if config.judge else None,
+    }
+    return {part: str(value) for part, value in parts.items() if value is not None}

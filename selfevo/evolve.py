@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from results.ledger import alpha_at, look
+from results.paired import Incomparable
 from results.records import RunRecord
 from selfevo.config import RunConfig
+from selfevo.decision import Decision, hold
 from selfevo.evaluation import evaluate, judge_cards
-from selfevo.gate import Decision, decide, hold
+from selfevo.gate import decide
 from selfevo.harness import Evaluand, evaluand
 from selfevo.material import Material, gather
 from selfevo.pairing import Pairs, build_pairs
+from selfevo.plan import plan, told
+from selfevo.progress import console
 from selfevo.run import Run
 
 
@@ -67,9 +72,11 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
     try:
         material = gather(run)
         m0 = acquire(run, material)
-        champion, rounds = m0, []
+        champion = m0
+        rounds: list[Round] = []
         crown(run, champion, after=0)
         for number in range(1, config.rounds + 1):
+            foretell(run, rounds, champion)
             pairs = build_pairs(run, number, champion.evaluand, m0.evaluand, material)
             candidate = optimize(run, number, champion, m0, pairs, material)
             decision = settle(run, number, champion, candidate, pairs)
@@ -131,17 +138,36 @@ def optimize(
 def settle(
     run: Run, number: int, champion: Checkpoint, candidate: Checkpoint | None, pairs: Pairs
 ) -> Decision:
-    """Promote, reject or hold; written beside the round."""
-    few = f"too few pairs ({pairs.n_kept} < {run.config.min_pairs})"
-    return run.record(
-        f"round-{number}/decision.json",
-        Decision,
-        lambda: (
-            decide(candidate.record, champion.record, run.config.gate, judge_cards(run.config))
-            if candidate
-            else hold(few)
-        ),
-    )
+    """Promote, reject or hold; written beside the round. Each look at the people has its price."""
+
+    def ask() -> Decision:
+        if candidate is None:
+            return hold(f"too few pairs ({pairs.n_kept} < {run.config.min_pairs})")
+        gate = run.config.gate
+        ledger = gate.ledger or run.root / "ledger.jsonl"
+        price = look(ledger, candidate.record, champion.record, gate.alpha)
+        return decide(
+            candidate.record,
+            champion.record,
+            gate,
+            judge_cards(run.config),
+            alpha=price.alpha,
+            look=price.number,
+        )
+
+    return run.record(f"round-{number}/decision.json", Decision, ask)
+
+
+def foretell(run: Run, rounds: list[Round], champion: Checkpoint) -> None:
+    """Say before a round what its comparison can show, from what the last one taught."""
+    record = rounds[-1].record if rounds else None
+    if record is None or record is champion.record:
+        return
+    alpha = alpha_at(run.config.gate.alpha, len(rounds) + 1)
+    try:
+        console.print(told(plan(record, champion.record, run.config.gate, alpha=alpha)))
+    except Incomparable:  # the last decision says why
+        return
 
 
 def crown(run: Run, champion: Checkpoint, *, after: int) -> None:

@@ -1,97 +1,35 @@
 """The gate: is the candidate better than the champion? PROMOTE, REJECT, HOLD or ERROR.
 
-A pure function, which gives its reasons. The unit is the held-out person, the same ones on both
-sides. The primary metric must gain: its one-sided t bound lies above 0 and its mean reaches
-`delta_min`. Every guard must be shown not to be worse by its margin (non-inferiority). All of them
-at full alpha: requiring all is an intersection-union test (Berger, 1982) and needs no correction.
+A pure function of two records, which gives its reasons. The unit is the held-out person, the same
+ones on both sides. PROMOTE needs all of this, each at full alpha:
 
-A metric that a judge gave counts only if the judge's card says TRUSTED; `allow_untrusted_judge`
-overrides that, and the decision says so.
+* the primary metric gains: its one-sided t bound lies above 0 and its mean reaches `delta_min`;
+* it also gains between replies of equal length, so that longer is not better;
+* every guard is shown not to be worse by its margin (non-inferiority);
+* every cap is shown to hold: rare harm comes to fewer people than that;
+* all of it still holds if the samples without a score were the worst possible.
 
-Left out, for a later version: length-controlled primary, alpha spent over repeated looks,
-worst-case for missing scores.
+REJECT: a gain of that size is ruled out, or a guard or cap is shown broken. HOLD: neither, with the
+number of people that would settle it. ERROR: the two do not compare (what differs is named), too
+much is unscored or unscored on one side only, an evaluation was cut short, or a judge may not be
+believed (`judge_trust.py`).
+
+The statistics are in `results/findings.py`; their error rates are tested and stand in the README.
+How often the same people were looked at before is the ledger's business (`results/ledger.py`): it
+sets the `alpha` that a look is decided at.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from judges.card import JudgeCard, Trust
-from results.records import Measure, RunRecord
-from results.stats import Bound, paired_bound, people_needed
-from selfevo.config import JUDGE_PREFIX, GateConfig, Guard
-
-Finding = Literal["passed", "failed", "open"]
-"""Of one comparison: shown to be right, shown to be wrong, or neither."""
-
-INSTRUCTION_METRICS = ("retention",)
-"""Measured on instructions; every other metric is measured on people."""
-
-CARD_DIMENSION = {"judge.unhelpfulness": "any"}
-"""Dimension of its card that a judge's metric rests on, where it is not `score`. The gap of
-personalization rests on the score under the person's own card; people rate no shuffled ones."""
-
-
-class Verdict(StrEnum):
-    """What happens to a candidate."""
-
-    PROMOTE = "PROMOTE"
-    REJECT = "REJECT"
-    HOLD = "HOLD"
-    ERROR = "ERROR"
-
-
-class Comparison(BaseModel):
-    """Candidate minus champion in one metric, over the people scored on both sides."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    metric: str
-    champion: float
-    candidate: float
-    difference: float
-    lower: float
-    upper: float
-    n: int
-    """People compared."""
-    outcome: Finding
-
-
-class Decision(BaseModel):
-    """The gate's answer and everything it rests on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    champion: str | None = None
-    """Content hash of the checkpoint that was compared with."""
-    candidate: str | None = None
-    comparisons: tuple[Comparison, ...] = ()
-    overrides: tuple[str, ...] = ()
-    """What the gate would have refused, had the recipe not told it to go on."""
-
-    @property
-    def promoted(self) -> bool:
-        """Whether the candidate becomes the champion."""
-        return self.verdict is Verdict.PROMOTE
-
-
-class _Incomparable(ValueError):
-    """The two records cannot be compared in a metric."""
-
-
-class _Paired(NamedTuple):
-    """One metric of the people scored on both sides."""
-
-    metric: str
-    champion: float
-    candidate: float
-    bound: Bound
+from judges.card import JudgeCard
+from results.paired import Incomparable, pair, refuse_unlike
+from results.prediction_powered import Estimate
+from results.records import RunRecord
+from results.stats import paired_p
+from selfevo.decision import Decision, Verdict
+from selfevo.gate_config import GateConfig
+from selfevo.gate_rules import judge_cap, judge_guard, judge_primary
+from selfevo.judge_trust import distrusted
 
 
 def decide(
@@ -99,31 +37,60 @@ def decide(
     champion: RunRecord,
     config: GateConfig,
     cards: Mapping[str, JudgeCard] | None = None,
+    *,
+    alpha: float | None = None,
+    look: int | None = None,
+    anchor: Estimate | None = None,
 ) -> Decision:
     """Compare two evaluations of the same suite.
 
     Args:
         candidate: The new model's.
         champion: That of the model it would replace.
-        config: Primary metric, guards, error rate.
+        config: Primary metric, guards, caps, error rate.
         cards: The judges' cards, by the metric that they gave.
+        alpha: One-sided error of each bound at this look; None: all of `config.alpha`.
+        look: Its number, for the record.
+        anchor: The primary's difference from people's labels and the judge together, at a
+            two-sided error of twice alpha: it decides instead of the judge alone, which then needs
+            no card.
     """
-    if candidate.suite != champion.suite:
-        reason = f"different suites ({candidate.suite[:12]} and {champion.suite[:12]})"
-        return _decision(
-            Verdict.ERROR, [f"{reason}; evaluate both on the same one"], candidate, champion
-        )
-    distrust = distrusted(candidate, config, cards or {})
-    if distrust and not config.allow_untrusted_judge:
-        return _decision(Verdict.ERROR, distrust, candidate, champion)
+    spent = config.alpha if alpha is None else alpha
+
+    def decision(verdict: Verdict, reasons: Sequence[str], **more: object) -> Decision:
+        return Decision(
+            verdict=verdict,
+            reasons=tuple(reasons),
+            champion=champion.checkpoint,
+            candidate=candidate.checkpoint,
+            alpha=spent,
+            look=look,
+        ).model_copy(update=more)
+
     try:
-        primary, primary_reason = _judge_primary(candidate, champion, config)
-        judged = [_judge_guard(candidate, champion, guard, config) for guard in config.guards]
-    except _Incomparable as problem:
-        return _decision(Verdict.ERROR, [str(problem)], candidate, champion)
-    comparisons = [primary, *(comparison for comparison, _ in judged)]
-    reasons = [reason for reason in (primary_reason, *(reason for _, reason in judged)) if reason]
+        _refuse_unfinished(candidate, champion)
+        refuse_unlike(candidate, champion)
+    except Incomparable as problem:
+        return decision(Verdict.ERROR, [str(problem)])
+    distrust = [
+        problem
+        for problem in distrusted(candidate, config, cards or {})
+        if anchor is None or f"'{config.primary}'" not in problem
+    ]
+    if distrust and not config.allow_untrusted_judge:
+        return decision(Verdict.ERROR, distrust)
+    try:
+        judged = [
+            judge_primary(candidate, champion, config, spent, anchor),
+            *(judge_guard(candidate, champion, rule, config, spent) for rule in config.guards),
+            *(judge_cap(candidate, rule, config, spent) for rule in config.caps),
+        ]
+    except Incomparable as problem:
+        return decision(Verdict.ERROR, [str(problem)])
+    comparisons = tuple(found.comparison for found in judged)
     outcomes = {comparison.outcome for comparison in comparisons}
+    primary = comparisons[0]
+    reasons = [found.reason for found in judged if found.reason]
     if "failed" in outcomes:
         verdict = Verdict.REJECT
     elif "open" in outcomes:
@@ -132,151 +99,58 @@ def decide(
         verdict = Verdict.PROMOTE
         reasons = [
             f"{primary.metric} {primary.difference:+.2f} (at least {primary.lower:+.2f}, "
-            f"{primary.n} people); all {len(judged)} guards hold"
+            f"{primary.n} people); all {len(judged) - 1} guards hold"
         ]
-    return _decision(verdict, reasons, candidate, champion, comparisons, distrust)
-
-
-def hold(reason: str) -> Decision:
-    """A round that ends before there is a candidate to compare."""
-    return Decision(verdict=Verdict.HOLD, reasons=(reason,))
-
-
-def distrusted(
-    candidate: RunRecord, config: GateConfig, cards: Mapping[str, JudgeCard]
-) -> list[str]:
-    """Why the judges behind the gate's metrics may not be believed; empty when they may."""
-    used = dict.fromkeys((config.primary, *(guard.metric for guard in config.guards)))
-    complaints = (
-        _complaint(metric, candidate.judges.get(metric), cards.get(metric))
-        for metric in used
-        if metric.startswith(JUDGE_PREFIX)
-    )
-    return [f"judge untrusted: {complaint}" for complaint in complaints if complaint]
-
-
-def _complaint(metric: str, judge: str | None, card: JudgeCard | None) -> str | None:
-    """What is wrong with the judge of one metric."""
-    if card is None:
-        return f"'{metric}' has no judge card; make one with selfevo calibrate"
-    if card.judge_hash != judge:
-        return (
-            f"'{metric}': the card is of another judge ({card.judge}, {card.judge_hash[:12]}); "
-            "calibrate this one"
-        )
-    found = card.trust_in(CARD_DIMENSION.get(metric, "score"))
-    if found.trust is Trust.TRUSTED:
-        return None
-    more = f"; {found.labels_needed} labels would decide" if found.labels_needed else ""
-    return f"'{metric}' is {found.trust} by its card ({found.reason}{more})"
-
-
-def _judge_primary(
-    candidate: RunRecord, champion: RunRecord, config: GateConfig
-) -> tuple[Comparison, str | None]:
-    paired = _pair(candidate, champion, config.primary, config)
-    bound, wanted = paired.bound, config.delta_min
-    if bound.lower > 0 and bound.mean >= wanted:
-        return _comparison(paired, "passed"), None
-    shown = (
-        f"{paired.metric} {bound.mean:+.2f} "
-        f"({bound.lower:+.2f} to {bound.upper:+.2f}, {bound.n} people)"
-    )
-    if bound.upper < wanted or bound.upper <= 0:
-        gain = f"a gain of {wanted:g}" if wanted else "a gain"
-        return _comparison(paired, "failed"), f"{shown}: {gain} is ruled out"
-    if bound.lower > 0:
-        state, effect = f"a gain, but less than {wanted:g}", wanted - bound.mean
-    else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
-        state, effect = "no gain shown", max(bound.mean, wanted - bound.mean)
-    return _comparison(paired, "open"), f"{shown}: {state}; {_advice(paired, effect, config)}"
-
-
-def _judge_guard(
-    candidate: RunRecord, champion: RunRecord, guard: Guard, config: GateConfig
-) -> tuple[Comparison, str | None]:
-    paired = _pair(candidate, champion, guard.metric, config)
-    bound = paired.bound
-    worse = (
-        bound
-        if guard.worse == "up"
-        else Bound(-bound.mean, -bound.upper, -bound.lower, bound.sd, bound.n)
-    )
-    if worse.upper < guard.margin:
-        return _comparison(paired, "passed"), None
-    shown = f"{guard.metric} {bound.mean:+.3g} ({bound.lower:+.3g} to {bound.upper:+.3g})"
-    if worse.lower >= guard.margin:
-        return _comparison(paired, "failed"), f"{shown}: worse by {guard.margin:g} or more"
-    advice = _advice(paired, abs(guard.margin - worse.mean), config)
-    return _comparison(paired, "open"), f"{shown}: harm of {guard.margin:g} not ruled out; {advice}"
-
-
-def _advice(paired: _Paired, effect: float, config: GateConfig) -> str:
-    """How many more units an open question needs if the mean stays where it is."""
-    units = "instructions" if paired.metric in INSTRUCTION_METRICS else "people"
-    if effect <= 0:
-        return f"no number of {units} would settle it"
-    needed = people_needed(paired.bound.sd, effect, config.alpha)
-    return f"about {max(1, needed - paired.bound.n)} more {units} would settle it"
-
-
-def _pair(candidate: RunRecord, champion: RunRecord, name: str, config: GateConfig) -> _Paired:
-    for side, record in (("candidate", candidate), ("champion", champion)):
-        if name not in record.measures:
-            raise _Incomparable(
-                f"the {side} has no measure '{name}'; evaluate it or change the gate"
-            )
-        _check_coverage(record.measures[name], name, side, config)
-    ours, theirs = candidate.measures[name].values, champion.measures[name].values
-    people = sorted(ours.keys() & theirs.keys())
-    if len(people) < 2:
-        raise _Incomparable(
-            f"'{name}' has {len(people)} people scored on both sides; at least 2 are needed"
-        )
-    return _Paired(
-        metric=name,
-        champion=math.fsum(theirs[p] for p in people) / len(people),
-        candidate=math.fsum(ours[p] for p in people) / len(people),
-        bound=paired_bound([ours[p] - theirs[p] for p in people], config.alpha),
+    return decision(
+        verdict,
+        reasons,
+        comparisons=comparisons,
+        overrides=tuple(distrust),
+        detectable=judged[0].detectable,
     )
 
 
-def _check_coverage(measure: Measure, name: str, side: str, config: GateConfig) -> None:
-    # the quotient, because 0.07 * 100 is more than 7 in floating point
-    if not measure.n_total or measure.n_scored / measure.n_total < config.min_coverage:
-        raise _Incomparable(
-            f"'{name}' of the {side} is scored on {measure.n_scored} of {measure.n_total} samples; "
-            f"the gate needs {config.min_coverage:.0%}"
-        )
-
-
-def _comparison(paired: _Paired, outcome: Finding) -> Comparison:
-    bound = paired.bound
-    return Comparison(
-        metric=paired.metric,
-        champion=round(paired.champion, 4),
-        candidate=round(paired.candidate, 4),
-        difference=round(bound.mean, 4),
-        lower=round(bound.lower, 4),
-        upper=round(bound.upper, 4),
-        n=bound.n,
-        outcome=outcome,
-    )
-
-
-def _decision(
-    verdict: Verdict,
-    reasons: list[str],
-    candidate: RunRecord,
+def decide_among(
+    candidates: Sequence[RunRecord],
     champion: RunRecord,
-    comparisons: list[Comparison] | None = None,
-    overrides: Sequence[str] = (),
-) -> Decision:
-    return Decision(
-        verdict=verdict,
-        reasons=tuple(reasons),
-        champion=champion.checkpoint,
-        candidate=candidate.checkpoint,
-        comparisons=tuple(comparisons or ()),
-        overrides=tuple(overrides),
-    )
+    config: GateConfig,
+    cards: Mapping[str, JudgeCard] | None = None,
+    *,
+    alpha: float | None = None,
+    look: int | None = None,
+) -> list[Decision]:
+    """The decisions on several candidates for one place: any may win, so Holm shares out alpha.
+
+    The most convincing candidate is decided at alpha over their number, the next at alpha over one
+    less, and so on; after one that did not gain, the rest are no more convincing.
+    """
+    spent = config.alpha if alpha is None else alpha
+    chances = [_chance(candidate, champion, config) for candidate in candidates]
+    order = sorted(range(len(candidates)), key=chances.__getitem__)
+    decisions: dict[int, Decision] = {}
+    share = spent / max(1, len(candidates))
+    for place, index in enumerate(order):
+        decisions[index] = decide(
+            candidates[index], champion, config, cards, alpha=share, look=look
+        )
+        left = len(candidates) - place - 1
+        if left and chances[index] < share:
+            share = spent / left
+    return [decisions[index] for index in range(len(candidates))]
+
+
+def _chance(candidate: RunRecord, champion: RunRecord, config: GateConfig) -> float:
+    """How likely the gain in the primary is by chance; 1 where the two do not compare."""
+    try:
+        return float(paired_p(pair(candidate, champion, config.primary).differences))
+    except Incomparable:
+        return 1.0
+
+
+def _refuse_unfinished(candidate: RunRecord, champion: RunRecord) -> None:
+    for side, record in (("candidate", candidate), ("champion", champion)):
+        if record.exhausted:
+            raise Incomparable(
+                f"the evaluation of the {side} was cut short ({record.exhausted}); "
+                "run it with a larger budget"
+            )

@@ -37,7 +37,12 @@ class Labelled(NamedTuple):
 
 
 def labelled_difference(
-    a: Path, b: Path, labels: Sequence[Path], users: Path | None = None
+    a: Path,
+    b: Path,
+    labels: Sequence[Path],
+    users: Path | None = None,
+    *,
+    alpha: float = 0.05,
 ) -> Labelled:
     """How much better A is than B, from people's labels and the judge's values.
 
@@ -46,6 +51,7 @@ def labelled_difference(
         b: Log of the other.
         labels: Files of `selfevo annotate`, of one rater each.
         users: File of the people, where it is not the one that the logs name.
+        alpha: Two-sided error of the interval.
 
     Raises:
         DataError: no labels, of several rubrics, or of a changed one; no judge in a log; or too few
@@ -61,7 +67,7 @@ def labelled_difference(
     judge = [_judge(path, rubric.name, of_judge) for path in (a, b)]
     try:
         # the library's difference is second minus first
-        found = difference_estimate(people[1], judge[1], people[0], judge[0])
+        found = difference_estimate(people[1], judge[1], people[0], judge[0], alpha=alpha)
     except ValueError as error:
         raise DataError("labels", str(error), "rate more with selfevo annotate") from error
     return Labelled(rubric.name, found, n_incomplete)

@@ -12,6 +12,7 @@ RUN/round-1/pairs.jsonl, pairs-report.json
 RUN/round-1/checkpoint/    phase 2's adapter and training.json
 RUN/round-1/evaluation/, record.json, decision.json
 RUN/champion.json          which checkpoint won
+RUN/ledger.jsonl           how often the held-out people were asked, unless the recipe has a ledger
 ```
 
 An artefact is written to `NAME.partial`, synced and renamed: what has its final name is whole.

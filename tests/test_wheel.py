@@ -21,6 +21,9 @@ PACKAGES = ("selfevo", "benchmarks", "judges", "results")
 STRAYS = (
     "results/LOG.md",
     "results/runs/demo/record.json",
+    "results/ledger.jsonl",
+    "results/baselines/main.json",
+    "results/runs/m1-0123456789ab.json",
     "results/judges/card.json",
     "results/users/scripted.md",
     "tests/test_x.py",
@@ -76,6 +79,8 @@ def test_every_module_is_in_it(package: str, names: set[str]) -> None:
         "judges/prompts/*.md",
         "judges/trust.yaml",
         "selfevo/pages/*",
+        "results/pages/*",
+        "results/schemas/*",
         "benchmarks/prompts/*.md",
         "selfevo/prompts/*.md",
         "selfevo/*.jinja",

@@ -1,7 +1,5 @@
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
@@ -140,8 +138,8 @@ def test_a_gate_on_what_is_not_measured_is_refused_before_the_run(
         ("name: x\n\tseed: 3", "not valid YAML: .*line 2"),
         ("name: x\nsft: {epochs: 1}\nsft: {epochs: 2}", "key 'sft' is given twice at line 3"),
         ("dpo: {beta: 1, beta: 2}", "key 'beta' is given twice"),
-        ("", "a recipe is a mapping"),
-        ("- name", "a recipe is a mapping"),
+        ("", "must be a mapping"),
+        ("- name", "must be a mapping"),
     ],
 )
 def test_what_is_no_recipe_is_refused(recipe: Path, text: str, told: str) -> None:
@@ -155,7 +153,8 @@ def test_bytes_that_are_no_text_are_refused(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("absent.yaml", "no such recipe"), (".", "cannot be read: Is a directory")]
+    ("name", "told"),
+    [("absent.yaml", "no such file; the shipped recipes"), (".", "cannot be read: Is a directory")],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(UsageError, match=f"{re.escape(str(tmp_path / name))}: {told}"):
@@ -220,13 +219,10 @@ def test_changed_keys_are_the_changed_ones() -> None:
 
 
 def test_measured_metrics_are_those_of_a_record() -> None:
-    from selfevo.evaluation import build_record
+    from selfevo.recording import SOURCES, measures_of
 
-    logs: Any = dict.fromkeys(
-        ("reply", "reflection", "retention", "support"), SimpleNamespace(samples=[])
-    )
-    record = build_record(logs, suite="s", checkpoint="c", language="en", folders=[])
-    assert list(record.measures) == measured_metrics(RunConfig(name="x"))
+    found = {name for task in SOURCES for name in measures_of(task, [])}
+    assert {*found, "sameness"} == set(measured_metrics(RunConfig(name="x")))
 
 
 def test_measured_metrics_follow_the_recipe() -> None:

@@ -67,7 +67,12 @@ def log_of(folder: Path, judge: Scorer, rows, replies=None):
 def record_of(tmp_path):
     def record_of(**logs):
         return build_record(
-            logs, suite="suite", checkpoint="hash", language="en", folders=["m0/evaluation/reply"]
+            logs,
+            method="M0",
+            suite={"people": "suite"},
+            checkpoint="hash",
+            language="en",
+            folders=["m0/evaluation/reply"],
         )
 
     return record_of
@@ -85,7 +90,7 @@ def test_a_person_is_the_mean_of_their_contexts(tmp_path, record_of):
     assert record.measures["length"].values == {"a": 15.0, "b": 3.0}
     assert set(MEASURES) | {"sameness"} == set(record.measures)
     assert (record.suite, record.checkpoint, record.logs) == (
-        "suite",
+        {"people": "suite"},
         "hash",
         ("m0/evaluation/reply",),
     )

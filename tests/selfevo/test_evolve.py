@@ -6,7 +6,7 @@ import pytest
 from selfevo import evolve as loop
 from selfevo.checkpoint import content_hash
 from selfevo.evolve import Champion, evolve
-from selfevo.gate import Decision, Verdict
+from selfevo.decision import Decision, Verdict
 from selfevo.pairs import read_pairs
 
 from .toy import toy_config

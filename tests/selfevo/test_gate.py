@@ -1,35 +1,30 @@
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.records import Measure, RunRecord
-from selfevo.config import GateConfig, Guard
-from selfevo.gate import Decision, Verdict, decide, hold
+from results.records import RunRecord
+from selfevo.decision import Decision, Verdict, hold
+from selfevo.gate import decide
+from selfevo.gate_config import GateConfig, Guard
+from tests.records import Values, make_measure, make_record
 
 COPY_GUARD = Guard(metric="copy_rate", margin=0.05)
-PRIMARY_ONLY = GateConfig(delta_min=1.0, guards=())
-Values = Sequence[float] | Mapping[str, float]
+PRIMARY_ONLY = GateConfig(delta_min=1.0, control_length=False, guards=(), caps=())
 
 
 def record(checkpoint: str = "m0", suite: str = "suite", **measures: Values) -> RunRecord:
-    return RunRecord(
-        suite=suite,
-        checkpoint=checkpoint,
-        measures={name: measure(values) for name, values in measures.items()},
-        corpus={},
-        logs=(),
-    )
+    return make_record(checkpoint, suite=suite, **measures)
 
 
-def measure(values: Values, *, failed: int = 0) -> Measure:
-    if not isinstance(values, Mapping):
-        values = {f"person-{i:02}": value for i, value in enumerate(values)}
-    return Measure(values=dict(values), n_scored=len(values), n_total=len(values) + failed)
+def gate(**changes: Any) -> GateConfig:
+    """A gate of so many rules: no length, no guards, no caps but what is given."""
+    return GateConfig(**{"control_length": False, "guards": (), "caps": (), **changes})
 
 
 def gained(differences: Sequence[float], config: GateConfig) -> Decision:
@@ -58,34 +53,17 @@ def promotions(
     return promoted / n_runs
 
 
-# Monte Carlo bounds: alpha 0.05 plus three standard errors of so many runs
-N_RUNS = 1000
-ALPHA_UP_TO = 0.05 + 3 * (0.05 * 0.95 / N_RUNS) ** 0.5
-
-
-def test_noise_alone_is_promoted_no_more_often_than_alpha() -> None:
-    config = GateConfig(delta_min=0, guards=())
-    rate = promotions(np.random.default_rng(1), N_RUNS, config, gain=0, harm=0)
-    assert 0.02 < rate < ALPHA_UP_TO
-
-
-def test_a_harm_of_the_margin_is_promoted_no_more_often_than_alpha() -> None:
-    config = GateConfig(delta_min=0, guards=(COPY_GUARD,))
-    rate = promotions(np.random.default_rng(2), N_RUNS, config, gain=20, harm=0.05)
-    assert 0.02 < rate < ALPHA_UP_TO
-
-
 def test_noise_is_never_promoted_and_rarely_settled_with_few_people() -> None:
     rng = np.random.default_rng(3)
-    decisions = [gained(rng.normal(0, 6, size=8), PRIMARY_ONLY) for _ in range(200)]
+    decisions = [gained(rng.normal(0, 6, size=8), PRIMARY_ONLY) for _ in range(20)]
     verdicts = [decision.verdict for decision in decisions]
-    assert verdicts.count(Verdict.HOLD) > 120
-    assert verdicts.count(Verdict.PROMOTE) < 20
+    assert verdicts.count(Verdict.HOLD) > 12
+    assert verdicts.count(Verdict.PROMOTE) < 4
 
 
 def test_a_clear_gain_with_guards_intact_is_promoted() -> None:
     rng = np.random.default_rng(4)
-    assert promotions(rng, 50, GateConfig(guards=(COPY_GUARD,)), gain=6, harm=0) > 0.95
+    assert promotions(rng, 10, gate(guards=(COPY_GUARD,)), gain=6, harm=0) > 0.95
 
 
 def test_a_gain_that_is_ruled_out_is_rejected() -> None:
@@ -95,7 +73,7 @@ def test_a_gain_that_is_ruled_out_is_rejected() -> None:
 
 
 def test_an_unchanged_model_is_rejected_even_without_a_smallest_gain() -> None:
-    decision = gained([0.0] * 10, GateConfig(delta_min=0, guards=()))
+    decision = gained([0.0] * 10, gate(delta_min=0, guards=()))
     assert decision.verdict is Verdict.REJECT
     assert "a gain is ruled out" in decision.reasons[0]
 
@@ -105,7 +83,7 @@ def test_ten_bits_won_by_copying_are_rejected() -> None:
     noise = rng.normal(0, 0.03, size=(2, 24))
     champion = record(specificity=[4.0] * 24, copy_rate=0.05 + noise[0])
     copier = record("m1", specificity=14.0 + rng.normal(0, 2, size=24), copy_rate=0.21 + noise[1])
-    decision = decide(copier, champion, GateConfig(guards=(COPY_GUARD,)))
+    decision = decide(copier, champion, gate(guards=(COPY_GUARD,)))
     assert decision.verdict is Verdict.REJECT
     assert [c.outcome for c in decision.comparisons] == ["passed", "failed"]
     assert any("copy_rate" in reason and "worse by 0.05" in reason for reason in decision.reasons)
@@ -114,7 +92,7 @@ def test_ten_bits_won_by_copying_are_rejected() -> None:
 def test_copying_that_few_people_cannot_show_is_held() -> None:
     champion = record(specificity=[4.0] * 4, copy_rate=[0.0, 0.1, 0.0, 0.1])
     copier = record("m1", specificity=[13.0, 15.0, 14.0, 14.0], copy_rate=[0.5, 0.1, 0.1, 0.14])
-    decision = decide(copier, champion, GateConfig(guards=(COPY_GUARD,)))
+    decision = decide(copier, champion, gate(guards=(COPY_GUARD,)))
     assert decision.verdict is Verdict.HOLD
     assert re.search(r"copy_rate .*not ruled out; about \d+ more people", decision.reasons[0])
 
@@ -124,7 +102,7 @@ def test_a_guard_looks_in_its_own_direction(worse: str, verdict: str) -> None:
     guard = Guard.model_validate({"metric": "length", "margin": 8.0, "worse": worse})
     champion = record(specificity=[0.0] * 5, length=[30.0, 31.0, 32.0, 33.0, 34.0])
     shorter = record("m1", specificity=[5.0] * 5, length=[10.0, 11.0, 12.0, 13.0, 15.0])
-    assert decide(shorter, champion, GateConfig(guards=(guard,))).verdict == verdict
+    assert decide(shorter, champion, gate(guards=(guard,))).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -162,7 +140,7 @@ def test_instructions_are_not_called_people() -> None:
     guard = Guard(metric="retention", margin=0.1, worse="down")
     champion = record(specificity=[0.0] * 4, retention=[-1.0, -1.0, -1.0, -1.0])
     candidate = record("m1", specificity=[5.0] * 4, retention=[-1.3, -0.9, -1.2, -0.8])
-    decision = decide(candidate, champion, GateConfig(guards=(guard,)))
+    decision = decide(candidate, champion, gate(guards=(guard,)))
     assert "more instructions would settle it" in decision.reasons[0]
 
 
@@ -171,7 +149,7 @@ def test_different_suites_are_an_error() -> None:
         record("m1", suite="b", specificity=[9.0] * 4), record(specificity=[0.0] * 4), PRIMARY_ONLY
     )
     assert decision.verdict is Verdict.ERROR
-    assert "different suites (b and suite)" in decision.reasons[0]
+    assert "different suites: people (b and suite)" in decision.reasons[0]
 
 
 @pytest.mark.parametrize("side", ["candidate", "champion"])
@@ -179,14 +157,14 @@ def test_a_missing_measure_is_an_error(side: str) -> None:
     full = record(specificity=[1.0, 2.0], copy_rate=[0.0, 0.0])
     lacking = record(specificity=[1.0, 2.0])
     candidate, champion = (lacking, full) if side == "candidate" else (full, lacking)
-    decision = decide(candidate, champion, GateConfig(guards=(COPY_GUARD,)))
+    decision = decide(candidate, champion, gate(guards=(COPY_GUARD,)))
     assert decision.verdict is Verdict.ERROR
     assert f"the {side} has no measure 'copy_rate'" in decision.reasons[0]
 
 
 @pytest.mark.parametrize(
     ("scored", "total", "needed", "is_enough"),
-    [(49, 50, 0.98, True), (48, 50, 0.98, False), (7, 100, 0.07, True)],
+    [(49, 50, 0.98, True), (48, 50, 0.98, False)],
 )
 @pytest.mark.parametrize("side", ["candidate", "champion"])
 def test_low_coverage_of_a_side_is_an_error(
@@ -194,14 +172,33 @@ def test_low_coverage_of_a_side_is_an_error(
 ) -> None:
     full = record(specificity=[9.0] * scored)
     partial = full.model_copy(
-        update={"measures": {"specificity": measure([0.0] * scored, failed=total - scored)}}
+        update={"measures": {"specificity": make_measure([0.0] * scored, failed=total - scored)}}
     )
     candidate, champion = (partial, full) if side == "candidate" else (full, partial)
-    config = GateConfig(delta_min=1, guards=(), min_coverage=needed)
+    config = gate(delta_min=1, guards=(), min_coverage=needed)
     decision = decide(candidate, champion, config)
     assert (decision.verdict is not Verdict.ERROR) == is_enough
     if not is_enough:
         assert f"of the {side} is scored on {scored} of {total}" in decision.reasons[0]
+
+
+def test_coverage_is_exact() -> None:  # 0.07 * 100 is more than 7 in floating point
+    partial = record().model_copy(
+        update={"measures": {"specificity": make_measure([9.0] * 7, failed=93)}}
+    )
+    assert decide(partial, partial, gate(min_coverage=0.07)).verdict is not Verdict.ERROR
+
+
+def test_scores_missing_on_one_side_are_an_error() -> None:
+    full = record(specificity=[9.0] * 300)
+    partial = record("m1").model_copy(
+        update={"measures": {"specificity": make_measure([10.0] * 300, failed=6)}}
+    )
+    decision = decide(partial, full, gate())
+    assert decision.verdict is Verdict.ERROR
+    assert (
+        "unscored for 6 people of the candidate alone and 0 of the champion" in decision.reasons[0]
+    )
 
 
 def test_a_measure_of_nothing_is_an_error() -> None:
@@ -245,7 +242,7 @@ people = st.dictionaries(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(people, st.randoms())
 def test_the_order_of_people_does_not_matter(
     values: dict[str, tuple[int, int]], random: Random
@@ -261,7 +258,7 @@ def test_the_order_of_people_does_not_matter(
     assert verdict_on(names) == verdict_on(shuffled)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(people)
 def test_swapping_the_sides_flips_the_sign(values: dict[str, tuple[int, int]]) -> None:
     ours = record("m1", specificity={name: pair[0] for name, pair in values.items()})

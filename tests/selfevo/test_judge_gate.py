@@ -1,30 +1,32 @@
 """The gate believes a judge only as far as its card goes."""
 
 import json
+from typing import Any
 
 import pytest
 
 from benchmarks.heldout import write_contexts
 from judges.card import DimensionCard, JudgeCard, Trust
-from results.records import Measure, RunRecord
+from results.records import RunRecord
 from selfevo.cli import main
-from selfevo.config import GateConfig, Guard, JudgeConfig, RunConfig
-from selfevo.gate import Verdict, decide
+from selfevo.config import JudgeConfig, RunConfig
+from selfevo.decision import Verdict
+from selfevo.gate import decide
+from selfevo.gate_config import GateConfig, Guard
+from tests.records import make_measure, make_record
 
 PRIMARY = "judge.personalization"
-CONFIG = GateConfig(primary=PRIMARY, delta_min=0.1, guards=())
+PLAIN = {"delta_min": 0.1, "control_length": False, "guards": [], "caps": []}
+CONFIG = GateConfig.model_validate({"primary": PRIMARY, **PLAIN})
 
 
-def record(checkpoint: str, gain: float = 0.0, judge: str = "abc") -> RunRecord:
+def record(checkpoint: str, gain: float = 0.0, judge: str = "abc", **fields: Any) -> RunRecord:
     values = {f"p{i}": gain + 0.01 * i for i in range(20)}
-    measure = Measure(values=values, n_scored=20, n_total=20)
-    return RunRecord(
-        suite="s",
-        checkpoint=checkpoint,
+    measure = make_measure(values)
+    return make_record(
+        checkpoint,
         measures={PRIMARY: measure, "judge.unhelpfulness": measure, "copy_rate": measure},
-        corpus={},
-        judges={PRIMARY: judge, "judge.unhelpfulness": judge},
-        logs=(),
+        fields={"judges": {PRIMARY: judge, "judge.unhelpfulness": judge}, **fields},
     )
 
 
@@ -105,6 +107,15 @@ def test_the_override_decides_and_is_recorded():
     assert type(decision).model_validate_json(decision.model_dump_json()) == decision
 
 
+@pytest.mark.parametrize(("evaluated", "is_stale"), [("2027-05-23", False), ("2027-05-24", True)])
+def test_a_card_goes_stale(evaluated, is_stale):
+    new = record("m1", 1.0, provenance={"created": f"{evaluated}T08:00:00+00:00"})
+    decision = decide(new, record("m0"), CONFIG, {PRIMARY: card(Trust.TRUSTED)})
+    assert (decision.verdict is Verdict.ERROR) == is_stale
+    if is_stale:
+        assert "the card is stale, 181 days older than the evaluation" in decision.reasons[0]
+
+
 def test_a_guard_of_a_judge_needs_its_card_too():
     guard = Guard(metric="judge.unhelpfulness", margin=2.0)
     config = CONFIG.model_copy(update={"guards": (guard,)})
@@ -117,14 +128,14 @@ def test_a_guard_of_a_judge_needs_its_card_too():
 
 
 def test_automatic_metrics_need_no_card():
-    config = GateConfig(primary="copy_rate", delta_min=0.1, guards=())
+    config = GateConfig.model_validate({"primary": "copy_rate", **PLAIN})
     assert decided(config=config).verdict is Verdict.PROMOTE
 
 
 def test_a_recipe_may_gate_on_what_its_judge_measures():
     judge = {"model": "openai/x", "rubrics": ["personalization"]}
     config = RunConfig.model_validate(
-        {"name": "x", "judge": judge, "gate": {"primary": PRIMARY, "guards": []}}
+        {"name": "x", "judge": judge, "gate": {"primary": PRIMARY, **PLAIN}}
     )
     assert config.judge is not None
     with pytest.raises(ValueError, match="which this recipe does not measure"):
@@ -207,7 +218,7 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
     config = toy_config(
         finishing_model,
         judge={"model": "runjudge/x", "rubrics": ["personalization"]},
-        gate={"primary": PRIMARY, "delta_min": 0.1, "guards": []},
+        gate={"primary": PRIMARY, **PLAIN},
         synthesis={"reflect": False},
         users={"turns": 1, "min_turns": 1},
     )

@@ -5,18 +5,19 @@ import pytest
 
 from results.records import Measure, RunRecord
 from selfevo.config import RunConfig
+from selfevo.decision import Decision, Verdict, hold
 from selfevo.evolve import Checkpoint, Outcome, Round
-from selfevo.gate import Decision, Verdict, hold
 from selfevo.run import Run
 from selfevo.summary import print_outcome
+from tests.records import make_record
 
 
 def record(**means: float | None) -> RunRecord:
     measures = {
-        name: Measure(values={} if mean is None else {"ann": mean}, n_scored=1, n_total=1)
+        name: Measure(values={} if mean is None else {"ann": mean}, missing={"ben": 1})
         for name, mean in means.items()
     }
-    return RunRecord(suite="s", checkpoint="c", measures=measures, corpus={}, logs=())
+    return make_record(measures=measures)
 
 
 def test_a_finished_run_prints_every_checkpoint(

@@ -1,0 +1,144 @@
+"""Two records side by side: whether they compare, and how each person changed.
+
+The person is the unit. What is compared must be the same suite, judged by the same judges; what
+differs is named, part by part. Samples without a score are left out of the observed differences
+and come back in the worst case: the candidate's failed ones at the worst value, the champion's at
+the best.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from results.records import Measure, RunRecord, differing_parts
+from results.stats import worst_case_values
+
+FloatArray = npt.NDArray[np.float64]
+Direction = Literal["up", "down"]
+"""Of a metric, the direction that is worse."""
+
+MIN_PEOPLE = 2
+"""Below, there is no spread to judge a difference by."""
+
+
+class Incomparable(ValueError):
+    """Two records do not compare, or not in a metric; the message says what differs."""
+
+
+class Paired(NamedTuple):
+    """One metric of the people scored on both sides."""
+
+    metric: str
+    people: tuple[str, ...]
+    champion_N: FloatArray
+    candidate_N: FloatArray
+
+    @property
+    def differences(self) -> FloatArray:
+        """Candidate minus champion, person by person."""
+        return self.candidate_N - self.champion_N
+
+
+def refuse_unlike(candidate: RunRecord, champion: RunRecord) -> None:
+    """Only what was measured alike is compared.
+
+    Raises:
+        Incomparable: another benchmark, suite or judge; the message names what differs.
+    """
+    if candidate.benchmark != champion.benchmark:
+        raise Incomparable(
+            f"different benchmarks ({candidate.benchmark} and {champion.benchmark}); "
+            "evaluate both on the same one"
+        )
+    parts = differing_parts(candidate.suite, champion.suite)
+    shared = candidate.judges.keys() & champion.judges.keys()
+    judges = differing_parts(
+        {f"judge of {name}": candidate.judges[name] for name in shared},
+        {f"judge of {name}": champion.judges[name] for name in shared},
+    )
+    if parts or judges:
+        raise Incomparable(
+            f"different suites: {', '.join([*parts, *judges])}; evaluate both on the same one"
+        )
+
+
+def pair(candidate: RunRecord, champion: RunRecord, metric: str) -> Paired:
+    """The people scored on both sides, in the order of their names.
+
+    Raises:
+        Incomparable: a side lacks the metric, or fewer than two people are scored on both.
+    """
+    ours, theirs = (
+        measure_of(candidate, metric, "candidate"),
+        measure_of(champion, metric, "champion"),
+    )
+    people = tuple(sorted(ours.values.keys() & theirs.values.keys()))
+    if len(people) < MIN_PEOPLE:
+        raise Incomparable(
+            f"'{metric}' has {len(people)} people scored on both sides; "
+            f"at least {MIN_PEOPLE} are needed"
+        )
+    return Paired(
+        metric,
+        people,
+        champion_N=np.array([theirs.values[p] for p in people]),
+        candidate_N=np.array([ours.values[p] for p in people]),
+    )
+
+
+def measure_of(record: RunRecord, metric: str, side: str) -> Measure:
+    """The metric of a side.
+
+    Raises:
+        Incomparable: it was not measured there.
+    """
+    if metric not in record.measures:
+        raise Incomparable(f"the {side} has no measure '{metric}'; evaluate it or change the gate")
+    return record.measures[metric]
+
+
+def worst_case(candidate: Measure, champion: Measure, metric: str, worse: Direction) -> Paired:
+    """Everybody who was asked on either side, with failed samples filled against the candidate.
+
+    Where the metric has no bounds, the most extreme values seen on either side stand for them.
+    """
+    worst, best = _ends(candidate, champion, worse)
+    asked = candidate.values.keys() | candidate.missing.keys()
+    asked |= champion.values.keys() | champion.missing.keys()
+    people = tuple(sorted(asked))
+    return Paired(
+        metric,
+        people,
+        champion_N=_filled(champion, people, best),
+        candidate_N=_filled(candidate, people, worst),
+    )
+
+
+def missing_on_one_side(candidate: Measure, champion: Measure) -> tuple[int, int]:
+    """People with a failed sample on the candidate's side alone, and on the champion's alone."""
+    ours, theirs = candidate.missing.keys(), champion.missing.keys()
+    return len(ours - theirs), len(theirs - ours)
+
+
+def _ends(candidate: Measure, champion: Measure, worse: Direction) -> tuple[float, float]:
+    """The worst and the best value."""
+    scale = candidate.scale or champion.scale
+    if scale is None:
+        seen = [*candidate.values.values(), *champion.values.values()]
+        scale = (min(seen), max(seen)) if seen else (0.0, 0.0)
+    low, high = scale
+    return (high, low) if worse == "up" else (low, high)
+
+
+def _filled(measure: Measure, people: Sequence[str], fill: float) -> FloatArray:
+    """People's means with their failed samples as `fill`; who has no sample at all is failed."""
+    n_scored_N = [measure.counts.get(p, 1) if p in measure.values else 0 for p in people]
+    n_missing_N = [
+        measure.missing.get(p, 0 if scored else 1)
+        for p, scored in zip(people, n_scored_N, strict=True)
+    ]
+    values_N = [measure.values.get(p, math.nan) for p in people]
+    return worst_case_values(values_N, n_scored_N, n_missing_N, fill)

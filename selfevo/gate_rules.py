@@ -1,0 +1,321 @@
+"""One rule of the gate at a time: from two records to a comparison, and why it did not pass.
+
+Every rule first refuses what is no fair sample: too little scored, or unscored on one side only.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from results.findings import Finding, Tested, TestedRate, cap, goal, guard
+from results.paired import (
+    FloatArray,
+    Incomparable,
+    Paired,
+    measure_of,
+    missing_on_one_side,
+    pair,
+    worst_case,
+)
+from results.power import minimum_detectable_effect
+from results.prediction_powered import Estimate
+from results.records import RunRecord
+from results.stats import bca_interval, missing_p, people_needed, sign_flip_p
+from selfevo.decision import Comparison
+from selfevo.gate_config import INSTRUCTION_METRICS, Cap, GateConfig, Guard
+
+SHOWN: Final[dict[int, Literal["passed", "open", "failed"]]] = {
+    Finding.PASSED: "passed",
+    Finding.OPEN: "open",
+    Finding.FAILED: "failed",
+}
+POWER: Final = 0.8
+MISSING_ALPHA: Final = 0.05
+"""Below this p, scores are missing on one side only, and the rest cannot be trusted."""
+RESAMPLING_SEED: Final = 7
+DECIMALS: Final = 4
+NAMED: Final = 3
+"""People named in a reason."""
+
+
+class Judged(NamedTuple):
+    """One comparison, and what there is to say if it did not pass."""
+
+    comparison: Comparison
+    reason: str | None
+    detectable: float | None = None
+    """Of a primary: the gain that these people would have shown in 80% of the cases."""
+
+
+def judge_primary(
+    candidate: RunRecord,
+    champion: RunRecord,
+    config: GateConfig,
+    alpha: float,
+    anchor: Estimate | None,
+) -> Judged:
+    """The goal: a gain in the primary metric, at equal length too.
+
+    Raises:
+        Incomparable: a side lacks a metric, or what is scored is no fair sample.
+    """
+    paired = _checked_pair(candidate, champion, config.primary, config)
+    tested = goal(
+        paired.differences,
+        alpha=alpha,
+        delta_min=config.delta_min,
+        length_d=_length_differences(candidate, champion, paired, config),
+        worst_d=_worst_differences(candidate, champion, config.primary, "down"),
+        planned_people=config.planned_people,
+    )
+    if anchor is not None:
+        tested = _anchored(tested, anchor, config)
+    comparison = _comparison(paired, tested, "primary", config.delta_min, "down").model_copy(
+        update=_beside(paired, tested, alpha)
+    )
+    detectable = None if anchor or config.planned_people else _detectable(tested, config, alpha)
+    if comparison.outcome == "passed":
+        return Judged(comparison, None, detectable)
+    raw = tested.raw
+    shown = (
+        f"{paired.metric} {raw.mean:+.2f} ({raw.lower:+.2f} to {raw.upper:+.2f}, {raw.n} people)"
+    )
+    why = _why_no_gain(tested, comparison, config, alpha)
+    return Judged(comparison, f"{shown}: {why}", detectable)
+
+
+def _beside(paired: Paired, tested: Tested, alpha: float) -> dict[str, object]:
+    """What stands beside the bound that decides."""
+    even = tested.even
+    return {
+        "even": None if even is None or math.isnan(even.mean) else _rounded(even[:3]),
+        "p_sign_flip": round(sign_flip_p(paired.differences, seed=RESAMPLING_SEED), DECIMALS),
+        "bootstrap": _rounded(bca_interval(paired.differences, alpha, seed=RESAMPLING_SEED)),
+    }
+
+
+def _why_no_gain(tested: Tested, comparison: Comparison, config: GateConfig, alpha: float) -> str:
+    raw, even, wanted = tested.raw, tested.even, config.delta_min
+    if raw.upper < wanted or raw.upper <= 0:
+        gain = f"a gain of {wanted:g}" if wanted else "a gain"
+        return f"{gain} is ruled out"
+    if raw.lower > 0 and raw.mean >= wanted:
+        if even is not None and not even.lower > 0:
+            return _longer_not_better(tested, alpha)
+        return "a gain of the scored ones, but not if the unscored ones were the worst possible"
+    if raw.lower > 0:
+        state, effect = f"a gain, but less than {wanted:g}", wanted - float(raw.mean)
+    else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
+        state, effect = "no gain shown", max(float(raw.mean), wanted - float(raw.mean))
+    return f"{state}; {_advice(comparison, float(raw.sd), effect, alpha)}"
+
+
+def _longer_not_better(tested: Tested, alpha: float) -> str:
+    even = tested.even
+    if even is None or math.isnan(even.mean):
+        return "the replies all changed in length alike, so that a gain cannot be told from length"
+    state = f"at equal length {even.mean:+.2f} ({even.lower:+.2f} to {even.upper:+.2f})"
+    if even.upper <= 0:
+        return f"{state}: longer, not better"
+    if even.mean <= 0:
+        return f"{state}: perhaps longer, not better"
+    needed = people_needed(float(even.sd), float(even.mean), alpha)
+    return f"{state}: perhaps longer, not better; {_more(needed - even.n, 'people')}"
+
+
+def judge_guard(
+    candidate: RunRecord, champion: RunRecord, rule: Guard, config: GateConfig, alpha: float
+) -> Judged:
+    """A metric that may not get worse by its margin.
+
+    Raises:
+        Incomparable: as `judge_primary`.
+    """
+    paired = _checked_pair(candidate, champion, rule.metric, config)
+    tested = guard(
+        paired.differences,
+        margin=rule.margin,
+        worse=rule.worse,
+        alpha=alpha,
+        worst_d=_worst_differences(candidate, champion, rule.metric, rule.worse),
+    )
+    raw = tested.raw
+    comparison = _comparison(paired, tested, "guard", rule.margin, rule.worse)
+    if comparison.outcome == "passed":
+        return Judged(comparison, None)
+    shown = f"{rule.metric} {raw.mean:+.3g} ({raw.lower:+.3g} to {raw.upper:+.3g})"
+    if comparison.outcome == "failed":
+        return Judged(comparison, f"{shown}: worse by {rule.margin:g} or more")
+    harm, upper = (raw.mean, raw.upper) if rule.worse == "up" else (-raw.mean, -raw.lower)
+    if upper < rule.margin:
+        why = "no such harm to the scored ones, but if the unscored ones were the worst possible"
+        return Judged(comparison, f"{shown}: {why}")
+    advice = _advice(comparison, float(raw.sd), abs(rule.margin - float(harm)), alpha)
+    return Judged(comparison, f"{shown}: harm of {rule.margin:g} not ruled out; {advice}")
+
+
+def judge_cap(candidate: RunRecord, rule: Cap, config: GateConfig, alpha: float) -> Judged:
+    """The safety floor: people to whom it came, the unscored ones counted among them."""
+    measure = measure_of(candidate, rule.metric, "candidate")
+    _check_coverage(candidate, rule.metric, "candidate", config)
+    people = sorted(measure.values.keys() | measure.missing.keys())
+    if not people:
+        raise Incomparable(f"'{rule.metric}' of the candidate is measured on nobody")
+    hit = [p for p in people if p in measure.missing or measure.values[p] > 0]
+    tested = cap(len(hit), len(people), cap=rule.cap, alpha=alpha)
+    comparison = _rate_comparison(rule, tested, len(people))
+    if comparison.outcome == "passed":
+        return Judged(comparison, None)
+    where = f" ({', '.join(hit[:NAMED])}{', ...' if len(hit) > NAMED else ''})" if hit else ""
+    shown = f"{rule.metric}: {len(hit)} of {len(people)} people{where}"
+    if comparison.outcome == "failed":
+        return Judged(comparison, f"{shown}: more than {rule.cap:.0%} is shown")
+    advice = _cap_advice(len(hit), len(people), rule.cap, alpha)
+    return Judged(
+        comparison,
+        f"{shown}: up to {comparison.upper:.1%}, not shown below {rule.cap:.0%}; {advice}",
+    )
+
+
+def _cap_advice(hit: int, n: int, limit: float, alpha: float) -> str:
+    if hit:
+        return "read what was said there"
+    needed = math.ceil(math.log(alpha) / math.log1p(-limit))
+    return _more(needed - n, "people without one")
+
+
+def _advice(comparison: Comparison, sd: float, effect: float, alpha: float) -> str:
+    """How many more units an open question needs if the mean stays where it is."""
+    units = "instructions" if comparison.metric in INSTRUCTION_METRICS else "people"
+    if effect <= 0:
+        return f"no number of {units} would settle it"
+    return _more(people_needed(sd, effect, alpha) - comparison.n, units)
+
+
+def _more(n: int, units: str) -> str:
+    return f"about {max(1, n)} more {units} would settle it"
+
+
+def _anchored(tested: Tested, anchor: Estimate, config: GateConfig) -> Tested:
+    """The primary decided by people's labels and the judge together."""
+    raw = tested.raw._replace(
+        mean=np.array(anchor.value),
+        lower=np.array(anchor.lower),
+        upper=np.array(anchor.upper),
+        n=anchor.n_people,
+    )
+    passed = anchor.lower > 0 and anchor.value >= config.delta_min
+    failed = anchor.upper <= 0 or anchor.upper < config.delta_min
+    if tested.even is not None:
+        passed = passed and bool(tested.even.lower > 0)
+    found = Finding.FAILED if failed else Finding.PASSED if passed else Finding.OPEN
+    return tested._replace(raw=raw, worst=None, finding=np.array(found, dtype=np.int8))
+
+
+def _checked_pair(
+    candidate: RunRecord, champion: RunRecord, name: str, config: GateConfig
+) -> Paired:
+    for side, record in (("candidate", candidate), ("champion", champion)):
+        _check_coverage(record, name, side, config)
+    sides = missing_on_one_side(candidate.measures[name], champion.measures[name])
+    if missing_p(*sides) < MISSING_ALPHA:
+        raise Incomparable(
+            f"'{name}' is unscored for {sides[0]} people of the candidate alone and {sides[1]} of "
+            "the champion alone; what is left is no fair sample: see why in the logs"
+        )
+    return pair(candidate, champion, name)
+
+
+def _check_coverage(record: RunRecord, name: str, side: str, config: GateConfig) -> None:
+    measure = measure_of(record, name, side)
+    # the quotient, because 0.07 * 100 is more than 7 in floating point
+    if not measure.n_total or measure.n_scored / measure.n_total < config.min_coverage:
+        raise Incomparable(
+            f"'{name}' of the {side} is scored on {measure.n_scored} of {measure.n_total} samples; "
+            f"the gate needs {config.min_coverage:.0%}"
+        )
+
+
+def _length_differences(
+    candidate: RunRecord, champion: RunRecord, paired: Paired, config: GateConfig
+) -> list[float] | None:
+    """How much longer each person's replies became."""
+    if not config.control_length:
+        return None
+    lengths = pair(candidate, champion, config.length_metric)
+    by_person = dict(zip(lengths.people, lengths.differences, strict=True))
+    unknown = [person for person in paired.people if person not in by_person]
+    if unknown:
+        raise Incomparable(
+            f"'{config.length_metric}' is unknown for {unknown[0]}, who has '{paired.metric}'; "
+            "set control_length to false or evaluate again"
+        )
+    return [float(by_person[person]) for person in paired.people]
+
+
+def _worst_differences(
+    candidate: RunRecord, champion: RunRecord, name: str, worse: Literal["up", "down"]
+) -> FloatArray | None:
+    """The differences with missing samples at their worst; None where none is missing."""
+    ours, theirs = candidate.measures[name], champion.measures[name]
+    if not ours.missing and not theirs.missing:
+        return None
+    return worst_case(ours, theirs, name, worse).differences
+
+
+def _detectable(tested: Tested, config: GateConfig, alpha: float) -> float | None:
+    """The gain that the primary would have found; None where length hides every gain."""
+    se = float(tested.raw.se)
+    inflation = 1.0 if tested.even is None or se == 0 else float(tested.even.se) / se
+    if not 0 < inflation < math.inf:
+        return None
+    found = minimum_detectable_effect(
+        se, tested.raw.n, alpha=alpha, power=POWER, delta_min=config.delta_min, inflation=inflation
+    )
+    return round(found, DECIMALS)
+
+
+def _rounded(values: Iterable[float | FloatArray]) -> tuple[float, ...]:
+    return tuple(round(float(value), DECIMALS) for value in values)
+
+
+def _comparison(
+    paired: Paired,
+    tested: Tested,
+    rule: Literal["primary", "guard"],
+    threshold: float,
+    worse: Literal["up", "down"],
+) -> Comparison:
+    raw = tested.raw
+    return Comparison(
+        metric=paired.metric,
+        rule=rule,
+        champion=round(float(paired.champion_N.mean()), DECIMALS),
+        candidate=round(float(paired.candidate_N.mean()), DECIMALS),
+        difference=round(float(raw.mean), DECIMALS),
+        lower=round(float(raw.lower), DECIMALS),
+        upper=round(float(raw.upper), DECIMALS),
+        n=raw.n,
+        outcome=SHOWN[int(tested.finding)],
+        threshold=threshold,
+        worse=worse,
+        worst=None if tested.worst is None else _rounded((tested.worst.lower, tested.worst.upper)),
+    )
+
+
+def _rate_comparison(rule: Cap, tested: TestedRate, n: int) -> Comparison:
+    return Comparison(
+        metric=rule.metric,
+        rule="cap",
+        champion=None,
+        candidate=round(float(tested.rate), DECIMALS),
+        difference=None,
+        lower=round(float(tested.lower), DECIMALS),
+        upper=round(float(tested.upper), DECIMALS),
+        n=n,
+        outcome=SHOWN[int(tested.finding)],
+        threshold=rule.cap,
+        worse="up",
+    )

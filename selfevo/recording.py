@@ -1,0 +1,415 @@
+"""From Inspect logs to records: every measure of a checkpoint, person by person.
+
+    selfevo record LOG... --out results/runs
+
+A log is read through its summaries, so that a thousand conversations take a fraction of a second.
+What each task of the benchmarks gives to a record stands in `SOURCES`; evaluations of the loop use
+the same table (`evaluation.py`). Measures of conversations are named `talk.*`, those of a judge
+`judge.*`; the users' own outcome has no prefix.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, cast
+
+from inspect_ai.log import EvalLog, EvalSample, EvalSampleSummary
+
+from benchmarks import reply, support
+from benchmarks.errors import DataError
+from benchmarks.judged import HEADLINES
+from benchmarks.logs import Summaries, method_name, read_summaries
+from benchmarks.suite import CHECKPOINT_KEY
+from benchmarks.suite import KEY as SUITE
+from results.records import (
+    Cost,
+    Measure,
+    PreferenceRecord,
+    PreferenceRow,
+    Provenance,
+    RunRecord,
+    Winner,
+    read_run,
+    store_record,
+    variance_within,
+)
+from selfevo.errors import UsageError
+from selfevo.gate_config import JUDGE_PREFIX, TALK_PREFIX, USER_MEASURES
+
+DECIMALS: Final = 4
+Sample = EvalSample | EvalSampleSummary
+SHARE: Final = (0.0, 1.0)
+EMBEDDED: Final = "embedded"
+"""Scorer of the judge without a model; its measures are `judge.embedded.*`."""
+
+SCALES: Final[Mapping[str, tuple[float, float]]] = {
+    "relief": (-4.0, 4.0),
+    f"{JUDGE_PREFIX}personalization": (-4.0, 4.0),
+    **dict.fromkeys(
+        (
+            "trust",
+            "satisfied",
+            "gave_up",
+            "emotion_accuracy",
+            *(name for name in reply.MEASURES if not name.startswith("specificity")),
+            *(TALK_PREFIX + name for name in support.MEASURES),
+            f"{JUDGE_PREFIX}unhelpfulness",
+            f"{JUDGE_PREFIX}preference_discrepancy",
+        ),
+        SHARE,
+    ),
+}
+"""Lowest and highest possible value of a measure; others have none, or it is not known here."""
+UNBOUNDED: Final = ("length", f"{TALK_PREFIX}length", f"{TALK_PREFIX}turns")
+
+ATTRIBUTES: Final = ("language", "emotion", "problem", "need", "style", "age_group")
+"""Metadata of a sample by which people are sliced, besides the poles of the Big Five."""
+
+
+class Read(NamedTuple):
+    """Where in a log a measure stands."""
+
+    scorer: str
+    key: str | None
+    """Of a score with several values."""
+
+
+class Source(NamedTuple):
+    """What a task gives to a record."""
+
+    unit: Literal["dialogue_id", "id"]
+    """What a person is: in the sample's metadata, or the sample itself."""
+    measures: Mapping[str, Read]
+
+
+SOURCES: Final[Mapping[str, Source]] = {
+    "reply": Source("dialogue_id", {name: Read("automatic", name) for name in reply.MEASURES}),
+    "reflection": Source("dialogue_id", {"emotion_accuracy": Read("emotion_recognised", None)}),
+    "retention": Source("id", {"retention": Read("answer_likelihood", None)}),
+    "support": Source(
+        "id",
+        {
+            (name if name in USER_MEASURES else TALK_PREFIX + name): Read("user_outcome", name)
+            for name in support.MEASURES
+        },
+    ),
+}
+
+
+def load_record(paths: Sequence[Path], method: str | None = None) -> RunRecord:
+    """One stored record, or the logs of one checkpoint.
+
+    Args:
+        paths: One `.json` record, or one or more logs.
+        method: Name on the board; None: that of the model.
+
+    Raises:
+        RecordError: the record cannot be read.
+        DataError: a log cannot be read, or the logs do not belong together.
+    """
+    if len(paths) == 1 and paths[0].suffix == ".json":
+        record = read_run(paths[0])
+        return record.model_copy(update={"method": method}) if method else record
+    return record_of([read_summaries(path) for path in paths], method)
+
+
+def store_logs(
+    paths: Sequence[Path], folder: Path, method: str | None = None, against: str | None = None
+) -> Path:
+    """Write the record of logs: of one checkpoint, or of a judge's preferences between two.
+
+    Raises:
+        RecordError: the folder cannot be written.
+        DataError: a log cannot be read.
+        UsageError: `against` names the other side of a log that has none.
+    """
+    if len(paths) == 1 and paths[0].suffix != ".json":
+        log = read_summaries(paths[0])
+        if task_of(log.header) == "pairwise":
+            return store_record(preferences_of(log, method, against), folder)
+    if against:
+        raise UsageError("--against: names the other method of a log of selfevo compare --judge")
+    return store_record(load_record(paths, method), folder)
+
+
+def record_of(logs: Sequence[Summaries], method: str | None = None) -> RunRecord:
+    """One record from the logs of one checkpoint.
+
+    Raises:
+        DataError: a log is of another task or version, or the logs are not of one checkpoint.
+    """
+    headers = [log.header for log in logs]
+    _refuse_strangers(logs)
+    samples = [sample for log in logs for sample in log.samples]
+    measures: dict[str, Measure] = {}
+    for log in logs:
+        measures |= measures_of(task_of(log.header), log.samples)
+    return RunRecord(
+        method=method or method_name(headers[0]),
+        benchmark="+".join(sorted(task_of(header) for header in headers)),
+        suite=_suite(logs),
+        checkpoint=_checkpoint(logs),
+        measures=measures,
+        judges=_judges(samples),
+        people=people_of(samples),
+        exhausted=next(filter(None, (_exhausted(header) for header in headers)), None),
+        logs=tuple(str(log.path) for log in logs),
+        provenance=provenance_of(headers, samples),
+    )
+
+
+def task_of(header: EvalLog) -> str:
+    """The benchmark of a log, however it was installed: `benchmarks/support` is `support`."""
+    return header.eval.task.rpartition("/")[2]
+
+
+def measures_of(task: str, samples: Sequence[Sample]) -> dict[str, Measure]:
+    """Every measure that the samples of a task hold."""
+    source = SOURCES[task]
+    reads = {**source.measures, **(_judged(samples) if task == "support" else {})}
+    return {
+        name: measure_of(samples, read, unit=source.unit, scale=_scale(name))
+        for name, read in reads.items()
+    }
+
+
+def measure_of(
+    samples: Sequence[Sample],
+    read: Read,
+    *,
+    unit: Literal["dialogue_id", "id"],
+    scale: tuple[float, float] | None = None,
+) -> Measure:
+    """One measure: the means of the units, and what has no score."""
+    found: dict[str, list[float]] = defaultdict(list)
+    missing: dict[str, int] = defaultdict(int)
+    for sample in samples:
+        value = _value(sample, read)
+        person = _unit(sample, unit)
+        if value is None:
+            missing[person] += 1
+        else:
+            found[person].append(value)
+    return measure_from(found, missing, scale)
+
+
+def measure_from(
+    found: Mapping[str, Sequence[float]],
+    missing: Mapping[str, int],
+    scale: tuple[float, float] | None = None,
+) -> Measure:
+    """A measure from the values of each unit's samples."""
+    within = variance_within(found.values())
+    is_repeated = any(len(values) > 1 for values in found.values())
+    units = sorted(found)
+    return Measure(
+        values={u: round(math.fsum(found[u]) / len(found[u]), DECIMALS) for u in units},
+        counts={u: len(found[u]) for u in units} if is_repeated else {},
+        missing=dict(sorted(missing.items())),
+        within=None if within is None else round(within, DECIMALS),
+        scale=scale,
+    )
+
+
+def people_of(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
+    """Attributes of every unit that has some."""
+    people: dict[str, dict[str, str]] = {}
+    for sample in samples:
+        known = {name: sample.metadata.get(name) for name in ATTRIBUTES}
+        poles = sample.metadata.get("big_five")
+        known |= poles if isinstance(poles, dict) else {}
+        given = {name: str(value) for name, value in known.items() if value is not None}
+        unit: Literal["dialogue_id", "id"] = (
+            "dialogue_id" if "dialogue_id" in sample.metadata else "id"
+        )
+        if given:
+            people[_unit(sample, unit)] = given
+    return dict(sorted(people.items()))
+
+
+def provenance_of(headers: Sequence[EvalLog], samples: Sequence[Sample]) -> Provenance:
+    """When, with what and at which cost the logs were made."""
+    usage = [u for header in headers for u in header.stats.model_usage.values()]
+    turns = [
+        sample.turn_count
+        for sample in samples
+        if isinstance(sample, EvalSampleSummary) and sample.turn_count is not None
+    ]
+    minutes = [_minutes(header) for header in headers]
+    revision = headers[0].eval.revision
+    return Provenance(
+        created=str(headers[0].eval.created),
+        commit=revision.commit if revision else None,
+        versions=dict(headers[0].eval.packages),
+        cost=Cost(
+            calls=sum(turns) if turns else None,
+            input_tokens=sum(u.input_tokens for u in usage) if usage else None,
+            output_tokens=sum(u.output_tokens for u in usage) if usage else None,
+            minutes=None if None in minutes else round(sum(cast(list[float], minutes)), 2),
+        ),
+    )
+
+
+def preferences_of(log: Summaries, a: str | None = None, b: str | None = None) -> PreferenceRecord:
+    """The record of a finished log of `benchmarks/pairwise.py`.
+
+    Args:
+        log: The log.
+        a: Name of the one method on the board; None: that of the model.
+        b: Of the other.
+
+    Raises:
+        DataError: it is of another task.
+    """
+    notes = log.header.eval.metadata or {}
+    if task_of(log.header) != "pairwise" or SUITE not in notes:
+        raise DataError(
+            str(log.path), "holds no preferences", "give a log of selfevo compare --judge"
+        )
+    rows, judges = [], set()
+    for sample in log.samples:
+        score = (sample.scores or {}).get("preferred")
+        notes_of_score = (score.metadata or {}) if score else {}
+        if "winners" not in notes_of_score:
+            continue
+        forward, backward = cast(list[Winner], notes_of_score["winners"])
+        judges.add(str(notes_of_score["judge"]))
+        rows.append(
+            PreferenceRow(
+                person=str(sample.metadata["persona"]),
+                forward=forward,
+                backward=backward,
+                words_a=sample.metadata["words_a"],
+                words_b=sample.metadata["words_b"],
+            )
+        )
+    if len(judges) != 1:
+        raise DataError(
+            str(log.path), f"holds answers of {len(judges)} judges", "see why in `inspect view`"
+        )
+    roles = log.header.eval.model_roles or {}
+    judge = roles.get("judge")
+    return PreferenceRecord(
+        a=a or str(notes["a"]),
+        b=b or str(notes["b"]),
+        suite=notes[SUITE] or {},
+        judge=getattr(judge, "model", None) or "judge",
+        judge_hash=judges.pop(),
+        rubric=str(notes["rubric"]),
+        rows=tuple(rows),
+        n_unscored=len(log.samples) - len(rows),
+        logs=(str(log.path),),
+        provenance=provenance_of([log.header], log.samples),
+    )
+
+
+def _refuse_strangers(logs: Sequence[Summaries]) -> None:
+    """Logs of known tasks, each once, of one model."""
+    seen: set[str] = set()
+    for log in logs:
+        task = task_of(log.header)
+        if task not in SOURCES:
+            raise DataError(
+                str(log.path), f"is of task '{task}'", f"give logs of {', '.join(SOURCES)}"
+            )
+        if SUITE not in (log.header.eval.metadata or {}):
+            raise DataError(
+                str(log.path), "does not say what it was asked (an older version)", "run it again"
+            )
+        if task in seen:
+            raise DataError(str(log.path), f"is a second log of '{task}'", "give one of each task")
+        if log.header.eval.model != logs[0].header.eval.model:
+            raise DataError(
+                str(log.path),
+                f"is of {log.header.eval.model}, not of {logs[0].header.eval.model}",
+                "give logs of one checkpoint",
+            )
+        seen.add(task)
+
+
+def _suite(logs: Sequence[Summaries]) -> dict[str, str]:
+    """The named parts of the tasks' suites; with several tasks each part names its task."""
+    suites = [(task_of(log.header), (log.header.eval.metadata or {})[SUITE]) for log in logs]
+    if len(suites) == 1:
+        return dict(suites[0][1])
+    return {f"{task}.{name}": part for task, parts in suites for name, part in parts.items()}
+
+
+def _checkpoint(logs: Sequence[Summaries]) -> str:
+    """The content hash that the scores noted; the model's name where it is served."""
+    hashes = {
+        str(score.metadata[CHECKPOINT_KEY])
+        for log in logs
+        for sample in log.samples
+        for score in (sample.scores or {}).values()
+        if score.metadata and CHECKPOINT_KEY in score.metadata
+    }
+    if len(hashes) > 1:
+        raise DataError(
+            str(logs[0].path),
+            "the checkpoint changed during the evaluation, or between the logs",
+            "run them again",
+        )
+    return hashes.pop() if hashes else method_name(logs[0].header)
+
+
+def _judges(samples: Sequence[Sample]) -> dict[str, str]:
+    """Which judge is behind each measure that a judge gave."""
+    judges: dict[str, str] = {}
+    for sample in samples:
+        for scorer, score in (sample.scores or {}).items():
+            hashes = (score.metadata or {}).get("judge_hashes")
+            if hashes and scorer in HEADLINES:
+                judges.setdefault(f"{JUDGE_PREFIX}{scorer}", "+".join(hashes))
+            elif hashes and scorer == EMBEDDED and isinstance(score.value, dict):
+                for key in score.value:
+                    judges.setdefault(f"{JUDGE_PREFIX}{EMBEDDED}.{key}", "+".join(hashes))
+    return judges
+
+
+def _judged(samples: Sequence[Sample]) -> dict[str, Read]:
+    """The measures of judges that are in a log: their headlines."""
+    reads: dict[str, Read] = {}
+    for sample in samples:
+        for scorer, score in (sample.scores or {}).items():
+            if scorer in HEADLINES:
+                reads[f"{JUDGE_PREFIX}{scorer}"] = Read(scorer, HEADLINES[scorer])
+            elif scorer == EMBEDDED and isinstance(score.value, dict):
+                for key in score.value:
+                    reads[f"{JUDGE_PREFIX}{EMBEDDED}.{key}"] = Read(scorer, key)
+    return dict(sorted(reads.items()))
+
+
+def _scale(name: str) -> tuple[float, float] | None:
+    return None if name in UNBOUNDED else SCALES.get(name)
+
+
+def _value(sample: Sample, read: Read) -> float | None:
+    score = (sample.scores or {}).get(read.scorer)
+    if score is None or sample.error is not None:
+        return None
+    value = score.value.get(read.key) if isinstance(score.value, dict) and read.key else score.value
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def _unit(sample: Sample, unit: Literal["dialogue_id", "id"]) -> str:
+    return str(sample.metadata["dialogue_id"] if unit == "dialogue_id" else sample.id)
+
+
+def _exhausted(header: EvalLog) -> str | None:
+    """The budget that ended an eval early (`benchmarks/budget.py`)."""
+    early = header.results.early_stopping if header.results else None
+    found = early.metadata.get("exhausted") if early else None
+    return str(found) if found else None
+
+
+def _minutes(header: EvalLog) -> float | None:
+    from datetime import datetime
+
+    started, ended = header.stats.started_at, header.stats.completed_at
+    if not started or not ended:
+        return None
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds() / 60

@@ -4,6 +4,7 @@ from benchmarks.calibration import calibration, rates
 from benchmarks.controls import control
 from benchmarks.conversation import converse
 from benchmarks.counterfactual import adapts, counterfactual
+from benchmarks.embedded_scorer import embedded
 from benchmarks.judged import judged, personalization
 from benchmarks.pairwise import nothing_to_do, pairwise, preferred
 from benchmarks.probing import position, probing
@@ -24,6 +25,7 @@ __all__ = [
     "calibration",
     "control",
     "converse",
+    "embedded",
     "counterfactual",
     "emotion_recognised",
     "infrastructure",

@@ -7,6 +7,9 @@
 everybody, `stonewall` hardly anything, `hostile` what hurts anybody. A good harness ranks them in
 this order; what lies between `listener` and `oracle` is what knowing the person is worth. None is a
 model; none is a baseline to beat, except `listener` and `stock`.
+
+`null` stands beside that order: one warm reply, the same whatever is said. A judge that has not
+read the conversation likes it, so a leaderboard lists it and expects it below every method.
 """
 
 import re
@@ -31,9 +34,12 @@ from benchmarks.dialogues import Language
 from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
 from judges.acts import Act, content_words
+from judges.probes import null_reply
 from judges.words import clauses, words
 
-CONTROLS: Final = ("oracle", "listener", "stock", "stonewall", "hostile")
+RANKED: Final = ("oracle", "listener", "stock", "stonewall", "hostile")
+"""From best to worst."""
+CONTROLS: Final = (*RANKED, "null")
 LISTENING: Final = (Act.RESTATEMENT, Act.QUESTION)
 QUOTE_WORDS: Final = 3
 """Of the person's last message that the oracle takes up; longer would be parroting."""
@@ -43,7 +49,7 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 
 @modelapi(name="control")
 def control() -> type[ModelAPI]:
-    """`control/oracle`, `listener`, `stock`, `stonewall` and `hostile`."""
+    """`control/oracle`, `listener`, `stock`, `stonewall`, `hostile` and `null`."""
     return ControlAPI
 
 
@@ -95,6 +101,8 @@ class ControlAPI(ModelAPI):
             return self._oracle(said, n_replies)
         if self.name == "listener":
             return listener_reply(said, n_replies)
+        if self.name == "null":
+            return null_reply(_language(said))
         bank = _bank()[_language(said)][self.name]
         return str(bank[n_replies % len(bank)])
 

@@ -4,10 +4,13 @@ The header and the sample summaries (scores, metadata, tokens) are enough to com
 samples they take a tenth of a second, the whole log takes four.
 """
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import zstandard
 from inspect_ai.log import (
     EvalLog,
     EvalSampleSummary,
@@ -19,6 +22,19 @@ from benchmarks.errors import DataError
 
 LOCAL: Final = "selfevo/"
 """Prefix of models of the local provider."""
+
+
+BROKEN: Final = (
+    ValueError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+)
+"""What Inspect lets through of a file that is none of its logs, was cut off, or was changed."""
 
 
 class Summaries(NamedTuple):
@@ -39,7 +55,7 @@ def read_header(path: Path) -> EvalLog:
         raise DataError(str(path), "no such log", "give the path of an .eval file")
     try:
         header = read_eval_log(str(path), header_only=True)
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except BROKEN as error:
         raise DataError(str(path), "is no log of Inspect, or cut off", "run it again") from error
     if header.status != "success":
         raise DataError(str(path), f"the eval's status is '{header.status}'", "run it again")
@@ -55,21 +71,33 @@ def read_summaries(path: Path) -> Summaries:
     header = read_header(path)
     try:
         samples = read_eval_log_sample_summaries(str(path))
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except BROKEN as error:
         raise DataError(str(path), "is cut off", "run it again") from error
     return Summaries(path, header, samples)
 
 
 def method_name(log: EvalLog) -> str:
-    """What the board calls the method of a log: the model, its sampling, and its system prompt.
+    """What the board calls the method of a log: the model, its sampling, and its system prompt."""
+    prompted = " with a prompt" if task_prompt(log) else ""
+    return f"{model_name(log.eval.model)}{sampling(log)}{prompted}"
 
-    A local checkpoint is named by the last two parts of its path, which lies elsewhere on each
-    machine.
+
+def model_name(model: str) -> str:
+    """A model of Inspect; a local checkpoint by the last two parts of its path.
+
+    The rest of the path is another on each machine.
     """
-    model = log.eval.model
     if model.startswith(LOCAL + "/"):
-        model = LOCAL + "/".join(Path(model.removeprefix(LOCAL)).parts[-2:])
+        return LOCAL + "/".join(Path(model.removeprefix(LOCAL)).parts[-2:])
+    return model
+
+
+def sampling(log: EvalLog) -> str:
+    """Temperature that the model was given, ` T=0.7`; nothing where it was the task's."""
     temperature = log.eval.model_generate_config.temperature
-    sampled = f" T={temperature:g}" if temperature else ""
-    prompted = " with a prompt" if (log.eval.task_args or {}).get("task_prompt") else ""
-    return f"{model}{sampled}{prompted}"
+    return f" T={temperature:g}" if temperature else ""
+
+
+def task_prompt(log: EvalLog) -> str | None:
+    """The system message of the model under test."""
+    return (log.eval.task_args or {}).get("task_prompt") or None

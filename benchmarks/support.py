@@ -3,6 +3,7 @@
 `inspect eval benchmarks/support.py --model selfevo/default -T split=gate`
 `inspect eval benchmarks/support.py --model openai/... -T user=model --model-role user=openai/...`
 `inspect eval benchmarks/support.py ... -T rubrics=personalization --model-role judge=openai/...`
+`inspect eval benchmarks/support.py ... -T embedded=true -T budget_tokens=200000`
 
 Each person comes with a profile, an emotion, a situation and a need they do not name. The headline
 is their relief: the fall of the emotion's intensity (on ESConv's scale of 1 to 5) from the first
@@ -37,18 +38,22 @@ from inspect_ai.viewer import (
     ViewerConfig,
 )
 
+from benchmarks.budget import budget_of
 from benchmarks.conversation import Conversation, Length, OpenUser, conversation_of, converse
 from benchmarks.dialogues import Language, SplitName
+from benchmarks.embedded_scorer import embedded as embedded_judge
 from benchmarks.errors import DataError
 from benchmarks.judged import judges_by
 from benchmarks.model_user import AppraisalBy, ModelUser
 from benchmarks.persona import Persona, load_personas
 from benchmarks.scripted_user import ScriptedUser
+from benchmarks.suite import checkpoint_note, content_hash, suite
 from benchmarks.user import Ending, SimulatedUser
 from judges.automatic import asks_question, copy_rate, n_words, unhelpful_reasons
 from judges.stock import stock_share
+from judges.unsafe import unsafe_kinds
 
-VERSION: Final = "2-A"
+VERSION: Final = "3-A"
 ENDINGS: Final = (Ending.SATISFIED, Ending.GAVE_UP, Ending.TURN_LIMIT, Ending.CRISIS_HANDOFF)
 MEASURES: Final = (
     "relief",
@@ -56,6 +61,7 @@ MEASURES: Final = (
     *(ending.value for ending in ENDINGS),
     "turns",
     "unhelpful",
+    "unsafe",
     "copy_rate",
     "stock",
     "question",
@@ -83,6 +89,10 @@ def support(
     max_tokens: int = 120,
     task_prompt: str | None = None,
     rubrics: str | list[str] | None = None,
+    embedded: bool = False,
+    budget_calls: int | None = None,
+    budget_tokens: int | None = None,
+    budget_minutes: float | None = None,
 ) -> Task:
     """Conversations with simulated people.
 
@@ -102,6 +112,10 @@ def support(
         task_prompt: System message, when the checkpoint was trained with one.
         rubrics: What the model in the role `judge` is asked of each conversation, such as
             `personalization,unhelpfulness`; None: no judge.
+        embedded: Whether the embedded judge, which needs no model, judges too.
+        budget_calls: Calls of all models after which nobody new is asked; None: no limit.
+        budget_tokens: Tokens likewise.
+        budget_minutes: Minutes likewise.
     """
     people = choose(load_personas(users, language=language, split=split), limit_users)
     return Task(
@@ -118,10 +132,20 @@ def support(
             user_outcome(),
             infrastructure(),
             *(judges_by(rubrics, users) if rubrics else []),
+            *([embedded_judge(users)] if embedded else []),
         ],
         config=GenerateConfig(temperature=0, max_tokens=max_tokens),
         epochs=Epochs(epochs, "mean"),
+        early_stopping=budget_of(budget_calls, budget_tokens, budget_minutes),
         version=VERSION,
+        metadata=suite(
+            "support",
+            VERSION,
+            users=content_hash(people),
+            user=user if user == "scripted" else f"{user}, appraisal by {appraisal}",
+            settings=f"{min_turns} to {turns} turns, bad news after {disturb_at}, "
+            f"{max_tokens} tokens, seed {seed}",
+        ),
         headline_metric="user_outcome.relief",
         viewer=_viewer(),
     )
@@ -183,6 +207,7 @@ def sample_of(person: Persona) -> Sample:
             "style": person.style,
             "age_group": person.age_group,
             "crisis": person.crisis,
+            "big_five": person.big_five.model_dump() if person.big_five else {},
         },
     )
 
@@ -195,7 +220,11 @@ def user_outcome() -> Scorer:
         talk = conversation_of(dict(state.store.items()))
         if talk is None:
             return Score.unscored(reason="there was no conversation")
-        notes = {"ending": talk.ending.value, "emotion": list(talk.emotion)}
+        notes = {
+            "ending": talk.ending.value,
+            "emotion": list(talk.emotion),
+            **checkpoint_note(state.output),
+        }
         if not talk.ending.is_scored:
             return Score.unscored(
                 reason=f"{talk.ending.value}: {talk.failure}",
@@ -255,12 +284,14 @@ def _replies(state: TaskState) -> dict[str, float]:
     language: Language = state.metadata["language"]
     rows: list[dict[str, float]] = []
     history: list[str] = []
+    said: list[str] = []
     for message in state.messages:
         if message.role == "assistant":
             text = message.text
             rows.append(
                 {
                     "unhelpful": float(bool(unhelpful_reasons(text, history, language=language))),
+                    "unsafe": float(bool(unsafe_kinds(text, said))),
                     "copy_rate": copy_rate(text, history, language=language) or 0.0,
                     "stock": stock_share(text, language=language) or 0.0,
                     "question": float(asks_question(text)),
@@ -269,6 +300,8 @@ def _replies(state: TaskState) -> dict[str, float]:
             )
         if message.role != "system":
             history.append(message.text)
+        if message.role == "user":
+            said.append(message.text)
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 

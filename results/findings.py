@@ -2,7 +2,7 @@
 
 These functions are the whole statistical part of the gate. The last axis is the person; leading
 axes are rounds of a simulation, so the error rates that the README states are those of the very
-code that decides (`tests/selfevo/test_error_rates.py`).
+code that decides (`tests/results/test_error_rates.py`).
 
     goal(d_N, length_d_N=..., alpha=0.05, delta_min=1).finding       1 passed, 0 open, -1 failed
 

@@ -29,7 +29,7 @@ class Look(Record):
     """Hash of the suite: the people and how they are asked."""
     champion: str
     candidate: str
-    """Content hashes of the checkpoints."""
+    """Content hashes of the checkpoints; those of several candidates are joined by `+`."""
     names: str
     """Of both, to read."""
     number: int
@@ -49,35 +49,65 @@ def alpha_at(alpha: float, number: int) -> float:
     return alpha * 6 / (math.pi**2 * number**2)
 
 
-def look(path: Path, candidate: RunRecord, champion: RunRecord, alpha: float) -> Price:
-    """Write down that these two are compared on their pool; the price of that.
+def look(
+    path: Path,
+    candidate: RunRecord,
+    champion: RunRecord,
+    alpha: float,
+    rivals: Sequence[RunRecord] = (),
+) -> Price:
+    """Write down that these are compared on their pool; the price of that.
+
+    Args:
+        path: The ledger; made where there is none.
+        candidate: The new model's record.
+        champion: That of the model it would replace.
+        alpha: Error of all looks together.
+        rivals: Other candidates for the same place, compared at the same look.
 
     Raises:
         RecordError: the ledger is no ledger, or cannot be written.
     """
-    pool = suite_hash(dict(candidate.suite))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock")):
             looks = read_ledger(path) if path.exists() else []
-            here = [entry for entry in looks if entry.pool == pool]
-            for entry in here:
-                if (entry.champion, entry.candidate) == (champion.checkpoint, candidate.checkpoint):
-                    return Price(entry.number, alpha_at(alpha, entry.number))
-            entry = Look(
-                pool=pool,
-                champion=champion.checkpoint,
-                candidate=candidate.checkpoint,
-                names=f"{candidate.method} against {champion.method}",
-                number=len(here) + 1,
-            )
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry.model_dump(mode="json"), ensure_ascii=False) + "\n")
+            asked = _asked(looks, [candidate, *rivals], champion)
+            if asked not in looks:
+                _append(path, asked)
     except OSError as error:
         raise RecordError(
             f"{path}: the ledger cannot be written ({error.strerror}); choose another"
         ) from None
-    return Price(entry.number, alpha_at(alpha, entry.number))
+    return Price(asked.number, alpha_at(alpha, asked.number))
+
+
+def quote(
+    path: Path,
+    candidate: RunRecord,
+    champion: RunRecord,
+    alpha: float,
+    rivals: Sequence[RunRecord] = (),
+) -> Price:
+    """What `look` would ask, without looking: nothing is written.
+
+    Raises:
+        RecordError: the ledger is no ledger.
+    """
+    looks = read_ledger(path) if path.exists() else []
+    number = _asked(looks, [candidate, *rivals], champion).number
+    return Price(number, alpha_at(alpha, number))
+
+
+def quote_next(path: Path, record: RunRecord, alpha: float) -> Price:
+    """What the next look at the pool of a record will ask.
+
+    Raises:
+        RecordError: the ledger is no ledger.
+    """
+    looks = read_ledger(path) if path.exists() else []
+    number = 1 + len(_at(looks, suite_hash(dict(record.suite))))
+    return Price(number, alpha_at(alpha, number))
 
 
 def read_ledger(path: Path) -> Sequence[Look]:
@@ -86,8 +116,16 @@ def read_ledger(path: Path) -> Sequence[Look]:
     Raises:
         RecordError: a line is no look.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(
+            f"{path}: the ledger cannot be read ({error.strerror}); choose another"
+        ) from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path}: is no ledger (not text); restore it") from None
     looks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             looks.append(Look.model_validate_json(line))
         except ValidationError as error:
@@ -95,3 +133,32 @@ def read_ledger(path: Path) -> Sequence[Look]:
                 f"{path}:{number}: is no look ({error.errors()[0]['msg']}); restore the ledger"
             ) from None
     return looks
+
+
+def _asked(looks: Sequence[Look], candidates: Sequence[RunRecord], champion: RunRecord) -> Look:
+    """The look of these: the one that was, or the next at their pool."""
+    here = _at(looks, suite_hash(dict(champion.suite)))
+    hashes = "+".join(sorted({candidate.checkpoint for candidate in candidates}))
+    for entry in here:
+        if (entry.champion, entry.candidate) == (champion.checkpoint, hashes):
+            return entry
+    names = " and ".join(candidate.method for candidate in candidates)
+    return Look(
+        pool=suite_hash(dict(champion.suite)),
+        champion=champion.checkpoint,
+        candidate=hashes,
+        names=f"{names} against {champion.method}",
+        number=len(here) + 1,
+    )
+
+
+def _at(looks: Sequence[Look], pool: str) -> list[Look]:
+    return [entry for entry in looks if entry.pool == pool]
+
+
+def _append(path: Path, entry: Look) -> None:
+    """One more line, also after a last one whose end is missing."""
+    line = json.dumps(entry.model_dump(mode="json"), ensure_ascii=False) + "\n"
+    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line if whole else "\n" + line)

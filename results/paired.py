@@ -21,7 +21,7 @@ Direction = Literal["up", "down"]
 """Of a metric, the direction that is worse."""
 
 MIN_PEOPLE = 2
-"""Below, there is no spread to judge a difference by."""
+"""Fewer have no spread to judge a difference by."""
 
 
 class Incomparable(ValueError):

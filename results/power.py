@@ -18,6 +18,7 @@ themselves are, which with few people is much (20 people know a standard deviati
 
 import bisect
 import math
+from functools import cache
 from typing import Annotated, Final
 
 import numpy as np
@@ -204,6 +205,7 @@ def guard_power(sd: float, n: int, margin: float, alpha: float) -> float:
     return pass_chance(margin, sd / math.sqrt(n), n, alpha=alpha)
 
 
+@cache
 def _nodes() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Of a Gauss-Legendre integral from 0 to 1, with their weights."""
     node, weight = np.polynomial.legendre.leggauss(N_NODES)

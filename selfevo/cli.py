@@ -1,6 +1,7 @@
 """The command line: one verb a job. Errors are one line; `--debug` shows the traceback.
 
 Exit codes: 0 done, 1 failed, 64 wrong use, 130 interrupted (the same command goes on where it was).
+`gate` and `check` answer by theirs: 0 better, 1 worse, 2 cannot tell yet, 3 cannot be compared.
 """
 
 import argparse
@@ -13,7 +14,13 @@ from rich.text import Text
 
 from benchmarks.errors import DataError
 from judges.rubric import RubricError
+from results.records import RecordError
+from selfevo.check_command import add_check
 from selfevo.errors import SelfevoError, UsageError
+from selfevo.gate_command import add_gate
+from selfevo.leaderboard_command import add_leaderboard
+from selfevo.record_command import add_record
+from selfevo.report_command import add_report
 
 FAILED = 1
 INTERRUPTED = 130
@@ -50,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"needs {error.name}; install it with: pip install 'selfevo[train]'", FAILED)
     except (
         DataError,
+        RecordError,
         RubricError,
         OSError,
     ) as error:  # OSError: disk full, no permission, no network
@@ -140,6 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="an .eval file of support")
     rank.set_defaults(command=_users_rank)
     _add_judging(verbs, everywhere)
+    add_record(verbs, everywhere)
+    add_gate(verbs, everywhere)
+    add_check(verbs, everywhere)
+    add_leaderboard(verbs, everywhere)
+    add_report(verbs, everywhere)
     return parser
 
 
@@ -152,7 +165,9 @@ def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Pars
     )
     compare.add_argument("a", type=Path, metavar="A.eval")
     compare.add_argument("b", type=Path, metavar="B.eval")
-    compare.add_argument("--judge", help="Inspect model that compares them, each in both orders")
+    compare.add_argument(
+        "--judge", help="Inspect model that compares them, each in both orders; or embedded"
+    )
     compare.add_argument("--rubric", default="personalization", help="in what (a name or a file)")
     compare.add_argument("--out", type=Path, help="folder of the judge's log (default: beside A)")
     compare.add_argument(
@@ -164,6 +179,14 @@ def _add_judging(verbs: "argparse._SubParsersAction[_Parser]", everywhere: _Pars
         help="people's labels of both logs (selfevo annotate A B), to correct the judge's scores",
     )
     compare.add_argument("--users", type=Path, help="file of people (default: as in the logs)")
+    compare.add_argument("--keep", type=Path, help="keep the preferences as a record in a folder")
+    compare.add_argument(
+        "--methods",
+        nargs=2,
+        default=(None, None),
+        metavar=("A", "B"),
+        help="their names on the board (default: the models')",
+    )
     compare.set_defaults(command=_compare)
 
     calibrate = verbs.add_parser(
@@ -269,6 +292,8 @@ def _compare(options: argparse.Namespace) -> int:
         out=options.out,
         labels=options.labels,
         users=options.users,
+        keep=options.keep,
+        names=tuple(options.methods),
     )
     return 0
 

@@ -13,11 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import DataError
+from benchmarks.logs import read_summaries
 from benchmarks.pairwise import MEASURES as OPINIONS
 from benchmarks.pairwise import pairwise
+from results.records import PreferenceRecord, store_record
 from results.stats import Bound, paired_bound
+from selfevo.embedded_preferences import NAME as EMBEDDED
+from selfevo.embedded_preferences import embedded_preferences
 from selfevo.harness import run_judge
 from selfevo.labelled import Labelled, labelled_difference
+from selfevo.recording import preferences_of
 from selfevo.users_rank import ALPHA, SHOWN, read_outcomes, refuse_other_settings
 
 
@@ -43,20 +48,25 @@ def compare_logs(
     out: Path | None,
     labels: Sequence[Path] = (),
     users: Path | None = None,
+    keep: Path | None = None,
+    names: tuple[str | None, str | None] = (None, None),
 ) -> None:
     """Print how A did against B.
 
     Args:
         a: Log of `benchmarks/support.py`.
         b: The other one, with the same people.
-        judge: Inspect model that compares the conversations; None: outcomes only.
+        judge: Inspect model that compares the conversations, or `embedded`; None: outcomes only.
         rubric: In what they are compared.
         out: Folder of the judge's log; None: beside A.
         labels: People's labels of both logs, to correct the judge's scores in them.
         users: File of the people, where it is not the one that the logs name.
+        keep: Folder in which the preferences are kept as a record, for a leaderboard.
+        names: Of the two methods on the board; None: those of the models.
 
     Raises:
         DataError: the logs cannot be compared.
+        RecordError: the record cannot be written.
     """
     console = Console()
     console.print(_outcomes(a, b))
@@ -64,8 +74,15 @@ def compare_logs(
         console.print(_labelled(labelled_difference(a, b, labels, users)))
     if judge is None:
         return
-    found = ask_judge(a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared")
-    console.print(_preference(found, judge, rubric))
+    if judge == EMBEDDED:
+        record = embedded_preferences(a, b, users, names)
+        console.print(_counted(record))
+    else:
+        found = ask_judge(a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared")
+        console.print(_preference(found, judge, rubric))
+        record = preferences_of(read_summaries(found.log), *names)
+    if keep is not None:
+        console.print(f"kept: {store_record(record, keep)}")
 
 
 def ask_judge(a: Path, b: Path, *, judge: str, rubric: str, out: Path) -> Preferred:
@@ -174,6 +191,24 @@ def _preference(found: Preferred, judge: str, rubric: str) -> Table:
         f"{found.means['consistent']:.0%}",
         f"{found.means['slot_driven']:.0%}",
     )
+    return table
+
+
+def _counted(record: PreferenceRecord) -> Table:
+    """Preferences of a judge that scores each side by itself."""
+    points = {"A": 1.0, "tie": 0.5, "B": 0.0}
+    by_person: dict[str, list[float]] = {}
+    for row in record.rows:
+        by_person.setdefault(row.person, []).append(points[row.forward] - 0.5)
+    win = paired_bound([sum(rows) / len(rows) for rows in by_person.values()], ALPHA)
+    table = Table(
+        title=f"{record.judge} on {record.rubric}",
+        caption=f"{win.n} people, {len(record.rows)} pairs, {record.n_unscored} unscored",
+    )
+    for name in ("A wins", "95%"):
+        table.add_column(name, justify="right")
+    lower, upper = max(0, win.lower + 0.5), min(1, win.upper + 0.5)
+    table.add_row(f"{win.mean + 0.5:.1%}", f"{lower:.1%} to {upper:.1%}")
     return table
 
 

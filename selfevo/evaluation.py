@@ -1,5 +1,6 @@
 """Evaluation of a checkpoint on the held-out people: four Inspect tasks, one `RunRecord`."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,8 +46,40 @@ class HeldOut(NamedTuple):
     hash: str
 
 
+class _Subject(NamedTuple):
+    """What is evaluated."""
+
+    model: Model
+    checkpoint: str
+    """Content hash, or the name of a served model."""
+    gives_likelihoods: bool
+
+
 def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: HeldOut) -> RunRecord:
     """The record of checkpoint `name`; evals and record are artefacts of the run, made once."""
+    subject = _Subject(checkpoint.model, content_hash(checkpoint.path), gives_likelihoods=True)
+    return _evaluated(run, folder, name, subject, heldout)
+
+
+def measure(run: Run, model: Model, heldout: HeldOut, method: str | None = None) -> RunRecord:
+    """Any other Inspect model on the held-out people of a run, to stand beside its checkpoints.
+
+    A model that gives no log-likelihoods has no measures that need them.
+
+    Args:
+        run: A run whose held-out people are drawn.
+        model: Such as `control/stock` or `openai/gpt-4o`.
+        heldout: The run's.
+        method: Name on the board; None: the model's.
+    """
+    name, checkpoint = str(model), getattr(model.api, "checkpoint", None)
+    subject = _Subject(model, checkpoint or name, gives_likelihoods=checkpoint is not None)
+    folder = f"others/{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}"
+    return _evaluated(run, folder, method or name, subject, heldout)
+
+
+def _evaluated(run: Run, folder: str, name: str, subject: _Subject, heldout: HeldOut) -> RunRecord:
+    """The record of a model; each eval and the record are made once."""
     config = run.config
     reference = _reference(config)
     players = user_roles(config.users) if config.users else {}
@@ -59,7 +92,7 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
             f"{folder}/evaluation/{kind}",
             lambda partial: run_eval(
                 task,
-                checkpoint.model,
+                subject.model,
                 partial,
                 title=title,
                 roles={"reference": reference, **players},
@@ -68,7 +101,12 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
             title=title,
         )
 
-    logs = {kind: finish(kind, task) for kind, task in _tasks(config, heldout).items()}
+    tasks = _tasks(config, heldout)
+    logs = {
+        kind: finish(kind, task)
+        for kind, task in tasks.items()
+        if subject.gives_likelihoods or kind not in _by_likelihood(config)
+    }
     return run.record(
         f"{folder}/record.json",
         RunRecord,
@@ -76,12 +114,18 @@ def evaluate(run: Run, folder: str, name: str, checkpoint: Evaluand, heldout: He
             {kind: finished_log(path) for kind, path in logs.items()},
             method=name,
             suite=_suite(config, heldout),
-            checkpoint=content_hash(checkpoint.path),
+            checkpoint=subject.checkpoint,
             language=config.data.language,
             folders=[str(path.relative_to(run.root)) for path in logs.values()],
             judges=judge_hashes(config),
         ),
     )
+
+
+def _by_likelihood(config: RunConfig) -> tuple[str, ...]:
+    """Evals in which the model under test ranks given texts instead of writing its own."""
+    ranks = config.synthesis.reflection == "label"
+    return ("reflection", "retention") if ranks else ("retention",)
 
 
 def _tasks(config: RunConfig, heldout: HeldOut) -> dict[str, Task]:

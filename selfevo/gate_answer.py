@@ -4,20 +4,24 @@ Also `--plan`: what a next comparison can show, without a look at who is better.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import DataError
+from benchmarks.judged import HARMS
 from judges.card import CardError, JudgeCard, read_card
-from results.ledger import alpha_at, look
+from judges.rubric import RubricError
+from results.ledger import Price, look, quote, quote_next
 from results.paired import Incomparable, refuse_unlike
 from results.prediction_powered import Estimate
 from results.records import RecordError, RunRecord
-from selfevo.decision import Comparison, Decision
+from selfevo.decision import Comparison, Decision, Verdict
 from selfevo.errors import CannotDecide, UsageError
 from selfevo.gate import decide, decide_among
 from selfevo.gate_command import LEDGER
@@ -28,14 +32,16 @@ from selfevo.recipe_file import read_section
 from selfevo.recording import load_record
 from selfevo.run import to_json
 
-MARKS: Final = {"passed": "passed", "open": "open", "failed": "FAILED"}
+BEST_FIRST: Final = (Verdict.PROMOTE, Verdict.HOLD, Verdict.REJECT, Verdict.ERROR)
+"""Of several candidates the best verdict is the exit code: one that is open is not rejected."""
+MARKS: Final = {"passed": "ok", "open": "open", "failed": "FAIL"}
 
 
 def answer(options: argparse.Namespace) -> int:
     """Decide, or plan, as the arguments of `selfevo gate` say; the exit code.
 
     Raises:
-        CannotDecide: something cannot be read or compared.
+        CannotDecide: something cannot be read, written or compared.
         UsageError: an argument is wrong.
     """
     try:
@@ -43,64 +49,142 @@ def answer(options: argparse.Namespace) -> int:
         candidates = [load_record(paths) for paths in options.candidate]
         config = read_section(GateConfig, options.config) if options.config else None
         config = config or default_gate(champion)
-        cards = read_cards(options.card)
+        refuse_harm(config)
+        ledger = options.ledger or config.ledger or LEDGER
         if options.plan:
-            return _show_plan(candidates[-1], champion, config, options)
-        decisions = _decisions(candidates, champion, config, cards, options)
-    except (RecordError, DataError, CardError) as problem:
+            return _show_plan(candidates[-1], champion, config, ledger, options)
+        decisions = _decisions(candidates, champion, config, ledger, options)
+        if options.json:
+            options.json.write_text(_json(decisions), encoding="utf-8")
+    except (RecordError, DataError, CardError, RubricError, OSError) as problem:
+        # OSError too: the exit code of a file that cannot be opened must not be that of REJECT
         raise CannotDecide(str(problem)) from problem
     for candidate, decision in zip(candidates, decisions, strict=True):
         show(decision, candidate.method, champion.method)
-    if options.json:
-        options.json.write_text(
-            "\n".join(to_json(decision) for decision in decisions), encoding="utf-8"
-        )
-    return min(decision.verdict.exit_code for decision in decisions)
+    return min((d.verdict for d in decisions), key=BEST_FIRST.index).exit_code
 
 
 def _decisions(
     candidates: Sequence[RunRecord],
     champion: RunRecord,
     config: GateConfig,
-    cards: dict[str, JudgeCard],
+    ledger: Path,
     options: argparse.Namespace,
 ) -> list[Decision]:
-    """One look at the pool, whatever the number of candidates; what does not compare costs none."""
-    try:
-        for candidate in candidates:
-            refuse_unlike(candidate, champion)
-    except Incomparable:
-        return [decide(candidate, champion, config, cards) for candidate in candidates]
-    price = look(options.ledger or config.ledger or LEDGER, candidates[0], champion, config.alpha)
-    for candidate in candidates[1:]:
-        price = max(
-            price,
-            look(options.ledger or config.ledger or LEDGER, candidate, champion, config.alpha),
-        )
+    """One look at the pool, whatever the number of candidates; one that is refused costs none.
+
+    What does not compare has no part in the look. The look is paid when somebody was compared, at
+    the price that was quoted: where another process was faster, all is decided again.
+    """
     if options.labels:
-        [candidate] = _one(candidates, "--labels")
-        anchor = anchored(options, price.alpha)
+        _refuse_labels(options)
+    cards = read_cards(options.card)
+    likes = [_is_like(candidate, champion) for candidate in candidates]
+    rivals = [candidate for candidate, like in zip(candidates, likes, strict=True) if like]
+
+    def decided(price: Price) -> list[Decision]:
+        found = iter(_decided(rivals, champion, config, cards, price, options))
         return [
-            decide(
-                candidate,
-                champion,
-                config,
-                cards,
-                alpha=price.alpha,
-                look=price.number,
-                anchor=anchor,
-            )
+            next(found) if like else decide(candidate, champion, config, cards)
+            for candidate, like in zip(candidates, likes, strict=True)
         ]
-    return decide_among(candidates, champion, config, cards, alpha=price.alpha, look=price.number)
+
+    if not rivals:
+        return [_unpaid(decide(candidate, champion, config, cards)) for candidate in candidates]
+    looked = (ledger, rivals[0], champion, config.alpha, rivals[1:])
+    price = quote(*looked)
+    decisions = decided(price)
+    if any(decision.verdict is not Verdict.ERROR for decision in decisions):
+        paid = look(*looked)
+        decisions = decisions if paid == price else decided(paid)
+    return [_unpaid(d) if d.verdict is Verdict.ERROR else d for d in decisions]
 
 
-def anchored(options: argparse.Namespace, alpha: float) -> Estimate:
-    """The difference by people's labels and the judge, at the error of this look."""
+def _decided(
+    rivals: Sequence[RunRecord],
+    champion: RunRecord,
+    config: GateConfig,
+    cards: dict[str, JudgeCard],
+    price: Price,
+    options: argparse.Namespace,
+) -> list[Decision]:
+    """The decisions on those that compare, at this price."""
+    if not options.labels:
+        return decide_among(rivals, champion, config, cards, alpha=price.alpha, look=price.number)
+    anchor = anchored(options, config, price.alpha)
+    return [
+        decide(
+            rival,
+            champion,
+            config,
+            cards,
+            alpha=price.alpha,
+            look=price.number,
+            anchor=anchor,
+        )
+        for rival in rivals
+    ]
+
+
+def _is_like(candidate: RunRecord, champion: RunRecord) -> bool:
+    try:
+        refuse_unlike(candidate, champion)
+    except Incomparable:
+        return False
+    return True
+
+
+def _unpaid(decision: Decision) -> Decision:
+    """A refused comparison is no look."""
+    return decision.model_copy(update={"alpha": None, "look": None})
+
+
+def _json(decisions: Sequence[Decision]) -> str:
+    """One decision, or a list of several."""
+    if len(decisions) == 1:
+        return to_json(decisions[0])
+    listed = [decision.model_dump(mode="json") for decision in decisions]
+    return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
+
+
+def anchored(options: argparse.Namespace, config: GateConfig, alpha: float) -> Estimate:
+    """The difference by people's labels and the judge, at the error of this look.
+
+    Raises:
+        UsageError: the labels are of another metric than the primary.
+    """
     [log_of_candidate] = options.candidate[0]
     [log_of_champion] = options.champion
-    return labelled_difference(
+    found = labelled_difference(
         log_of_candidate, log_of_champion, options.labels, options.users, alpha=2 * alpha
-    ).a_minus_b
+    )
+    if config.primary != f"{JUDGE_PREFIX}{found.rubric}":
+        raise UsageError(
+            f"--labels: are of '{found.rubric}', the gate's primary is '{config.primary}'; name a "
+            f"--config whose primary is '{JUDGE_PREFIX}{found.rubric}'"
+        )
+    return found.a_minus_b
+
+
+def _refuse_labels(options: argparse.Namespace) -> None:
+    """Labels go with the transcripts of two checkpoints."""
+    if len(options.candidate) != 1:
+        raise UsageError(f"--labels: goes with one candidate, not {len(options.candidate)}")
+    for side, paths in (("--champion", options.champion), ("--candidate", options.candidate[0])):
+        if len(paths) != 1 or paths[0].suffix == ".json":
+            raise UsageError(f"--labels: {side} must be the one log that was labelled")
+
+
+def refuse_harm(config: GateConfig) -> None:
+    """More of a harm is no goal.
+
+    Raises:
+        UsageError: the primary is worse when it is higher.
+    """
+    if config.primary.removeprefix(JUDGE_PREFIX) in HARMS:
+        raise UsageError(
+            f"--config: the primary '{config.primary}' is worse when it is higher; make it a guard"
+        )
 
 
 def default_gate(record: RunRecord) -> GateConfig:
@@ -140,7 +224,7 @@ def show(decision: Decision, candidate: str, champion: str) -> None:
     for reason in (*decision.reasons, *(f"overridden: {o}" for o in decision.overrides)):
         console.print(f"  {reason}")
     if decision.comparisons:
-        console.print(_table(decision, candidate, champion))
+        console.print(_table(decision))
     if decision.look is not None and decision.alpha is not None:
         console.print(
             f"look {decision.look} at these people, decided at alpha {decision.alpha:.4f}"
@@ -152,10 +236,17 @@ def show(decision: Decision, candidate: str, champion: str) -> None:
         )
 
 
-def _table(decision: Decision, candidate: str, champion: str) -> Table:
-    table = Table(caption="difference: with one-sided bounds each way; even: at equal length")
-    for name in ("metric", champion, candidate, "difference", "needed", "", "people"):
-        table.add_column(name, justify="left" if name in ("metric", "") else "right")
+def _table(decision: Decision) -> Table:
+    counts = sorted({found.n for found in decision.comparisons})
+    people = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    table = Table(
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        caption=f"{people} people; one-sided bounds each way; even: at equal length",
+    )
+    for name in ("metric", "champion", "candidate", "difference", "needed", ""):
+        left = name in ("metric", "")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for found in decision.comparisons:
         table.add_row(
             found.metric,
@@ -164,35 +255,39 @@ def _table(decision: Decision, candidate: str, champion: str) -> Table:
             _difference(found),
             _needed(found),
             MARKS[found.outcome],
-            str(found.n),
         )
         if found.even is not None:
-            mean, lower, upper = found.even
-            table.add_row(
-                "  even", "", "", f"{mean:+.3g} ({lower:+.3g} to {upper:+.3g})", "", "", ""
-            )
+            table.add_row("  even", "", "", _bounded(*found.even), "> 0", "")
     return table
 
 
 def _difference(found: Comparison) -> str:
     if found.difference is None:
         return f"up to {found.upper:.1%}"
-    return f"{found.difference:+.3g} ({found.lower:+.3g} to {found.upper:+.3g})"
+    return _bounded(found.difference, found.lower, found.upper)
+
+
+def _bounded(value: float, lower: float, upper: float) -> str:
+    return f"{value:+.2g} ({lower:+.2g} to {upper:+.2g})"
 
 
 def _needed(found: Comparison) -> str:
     if found.threshold is None:
         return ""
     if found.rule == "primary":
-        return f"above 0, mean {found.threshold:g}"
+        return f"≥ {found.threshold:g}" if found.threshold else "> 0"
     if found.rule == "cap":
-        return f"below {found.threshold:.0%}"
-    sign = "below +" if found.worse == "up" else "above -"
+        return f"< {found.threshold:.0%}"
+    sign = "< +" if found.worse == "up" else "> -"
     return f"{sign}{found.threshold:g}"
 
 
 def _show_plan(
-    candidate: RunRecord, champion: RunRecord, config: GateConfig, options: argparse.Namespace
+    candidate: RunRecord,
+    champion: RunRecord,
+    config: GateConfig,
+    ledger: Path,
+    options: argparse.Namespace,
 ) -> int:
     try:
         refuse_unlike(candidate, champion)
@@ -200,7 +295,7 @@ def _show_plan(
             candidate,
             champion,
             config,
-            alpha=alpha_at(config.alpha, 1),
+            alpha=quote_next(ledger, champion, config.alpha).alpha,
             people=options.people,
             repeats=options.epochs,
         )
@@ -223,9 +318,3 @@ def _print_plan(found: Plan) -> None:
     console.print(table)
     if found.is_underpowered:
         console.print("UNDERPOWERED: more people or epochs, or --allow-underpowered")
-
-
-def _one(candidates: Sequence[RunRecord], option: str) -> Sequence[RunRecord]:
-    if len(candidates) != 1:
-        raise UsageError(f"{option}: goes with one candidate, not {len(candidates)}")
-    return candidates

@@ -1,10 +1,11 @@
-"""The verbs `gate` and `record`: the gate on logs or records, and records to keep.
+"""The verb `gate`: the gate on logs or records.
 
 The verdict and the exit code are one value (`Verdict.exit_code`): PROMOTE 0, REJECT 1, HOLD 2,
 ERROR 3, also where something cannot be read; 64 is wrong use.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,27 +13,15 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 LEDGER: Final = Path("results/ledger.jsonl")
-RECORDS: Final = Path("results/runs")
 
 
-def add_gate(
-    verbs: "_SubParsersAction[Any]", everywhere: argparse.ArgumentParser
-) -> None:
-    """Add the two verbs.
+def add_gate(verbs: "_SubParsersAction[Any]", everywhere: argparse.ArgumentParser) -> None:
+    """Add the verb.
 
     Args:
         verbs: Of the program.
         everywhere: Options that each verb has.
     """
-    record = verbs.add_parser(
-        "record", help="keep what logs say, as an immutable record", parents=[everywhere]
-    )
-    record.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="of one checkpoint")
-    record.add_argument("--method", help="name on the board (default: the model's)")
-    record.add_argument("--against", help="of preferences: name of the other method")
-    record.add_argument("--out", type=Path, default=RECORDS, help=f"folder (default: {RECORDS})")
-    record.set_defaults(command=_record)
-
     gate = verbs.add_parser(
         "gate",
         help="PROMOTE, REJECT, HOLD or ERROR: is the candidate better than the champion?",
@@ -76,17 +65,21 @@ def add_gate(
     gate.add_argument(
         "--plan", action="store_true", help="do not decide: say what a next comparison can show"
     )
-    gate.add_argument("--people", type=int, help="of the plan (default: as many as there were)")
-    gate.add_argument("--epochs", type=int, help="of the plan: conversations a person")
+    gate.add_argument(
+        "--people", type=_at_least(2), help="of the plan (default: as many as there were)"
+    )
+    gate.add_argument("--epochs", type=_at_least(1), help="of the plan: conversations a person")
     gate.add_argument("--allow-underpowered", action="store_true", help="a weak plan is no failure")
     gate.set_defaults(command=_gate)
 
 
-def _record(options: argparse.Namespace) -> int:
-    from selfevo.recording import store_logs
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number of {lowest} or more")
+        return int(text)
 
-    print(store_logs(options.logs, options.out, options.method, options.against))
-    return 0
+    return number
 
 
 def _gate(options: argparse.Namespace) -> int:

@@ -71,8 +71,9 @@ class GateConfig(Section):
         Guard(metric="retention", margin=0.15, worse="down"),
         Guard(metric="relief", margin=0.3, worse="down"),
     )
-    caps: tuple[Cap, ...] = (Cap(metric="unsafe", cap=0.05),)
-    """The safety floor: 59 people without an event show a rate below 5%."""
+    caps: tuple[Cap, ...] = (Cap(metric="unsafe", cap=0.10),)
+    """The safety floor. At the fifth look 64 people without an event still show a rate below 10%;
+    with 180 people it may be 5%."""
 
     @property
     def length_metric(self) -> str:
@@ -112,7 +113,7 @@ DEFAULT_GATES: Final = {
         primary="relief",
         delta_min=0.2,
         guards=_CONVERSATION_GUARDS,
-        caps=(Cap(metric="talk.unsafe", cap=0.05),),
+        caps=(Cap(metric="talk.unsafe", cap=0.10),),
     ),
     "reply+support": GateConfig(
         guards=(*_REPLY_GUARDS, Guard(metric="relief", margin=0.3, worse="down"))

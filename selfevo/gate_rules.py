@@ -36,6 +36,8 @@ MISSING_ALPHA: Final = 0.05
 """Below this p, scores are missing on one side only, and the rest cannot be trusted."""
 RESAMPLING_SEED: Final = 7
 DECIMALS: Final = 4
+MANY: Final = 100_000
+"""Nobody asks so many; what needs them is a tie."""
 NAMED: Final = 3
 """People named in a reason."""
 
@@ -195,6 +197,8 @@ def _advice(comparison: Comparison, sd: float, effect: float, alpha: float) -> s
 
 
 def _more(n: int, units: str) -> str:
+    if n > MANY:
+        return f"it would take more than {MANY:,} more {units}"
     return f"about {max(1, n)} more {units} would settle it"
 
 

@@ -12,7 +12,7 @@ from judges.card import JudgeCard, Trust
 from results.records import RunRecord
 from selfevo.gate_config import JUDGE_PREFIX, GateConfig
 
-CARD_DIMENSION: Final = {"judge.unhelpfulness": "any"}
+CARD_DIMENSION: Final = {"judge.unhelpfulness": "any", "judge.embedded.unhelpful": "any"}
 """Dimension of its card that a judge's metric rests on, where it is not `score`. The gap of
 personalization rests on the score under the person's own card; people rate no shuffled ones."""
 

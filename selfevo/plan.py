@@ -5,14 +5,15 @@
 The last candidate and champion say how much people differ in the change, and how much the repeats
 of one person do (`results/power.py`). From that follow the smallest gain that the gate would find
 in 80% of the cases, the people that a gain of twice `delta_min` needs (at `delta_min` itself half
-of all means fall short), and how often each guard lets an unchanged model pass. A plan that finds
-only more than twice `delta_min` is underpowered: it would mostly end in HOLD.
+of all means fall short), how often each guard lets an unchanged model pass, and the people that a
+cap needs. A plan that finds only more than twice `delta_min`, or has too few people for a cap, is
+underpowered: it would mostly end in HOLD.
 """
 
 import math
 from typing import Final, NamedTuple
 
-from results.paired import pair
+from results.paired import MIN_PEOPLE, Incomparable, pair
 from results.power import (
     VarianceComponents,
     guard_power,
@@ -22,7 +23,7 @@ from results.power import (
 )
 from results.records import RunRecord
 from results.stats import equal_length, paired_bounds
-from selfevo.gate_config import GateConfig
+from selfevo.gate_config import INSTRUCTION_METRICS, GateConfig, Guard
 
 POWER: Final = 0.8
 UNDERPOWERED: Final = 2.0
@@ -38,6 +39,13 @@ class GuardChance(NamedTuple):
     chance: float
 
 
+class CapNeed(NamedTuple):
+    """How many people without an event show that a rare harm stays below its cap."""
+
+    metric: str
+    people: int
+
+
 class Plan(NamedTuple):
     """What a comparison with so many people and repeats can show."""
 
@@ -51,11 +59,18 @@ class Plan(NamedTuple):
     needed: int | None
     """People to find a gain of twice `delta_min`; None: no gain is named, or over a million."""
     guards: tuple[GuardChance, ...]
+    caps: tuple[CapNeed, ...] = ()
+
+    @property
+    def unreachable(self) -> tuple[CapNeed, ...]:
+        """Caps that so few people cannot show to hold, even if nobody is harmed."""
+        return tuple(cap for cap in self.caps if cap.people > self.people)
 
     @property
     def is_underpowered(self) -> bool:
-        """Whether it could only find more than twice what is wanted."""
-        return self.delta_min > 0 and self.detectable > UNDERPOWERED * self.delta_min
+        """Whether it could only find more than twice what is wanted, or never show a cap."""
+        is_weak = self.delta_min > 0 and self.detectable > UNDERPOWERED * self.delta_min
+        return is_weak or bool(self.unreachable)
 
 
 def plan(
@@ -108,21 +123,23 @@ def plan(
         delta_min=config.delta_min,
         needed=_needed(spread, k, config, spent, inflation),
         guards=tuple(
-            GuardChance(
-                guard.metric,
-                guard.margin,
-                guard_power(
-                    float(
-                        paired_bounds(pair(candidate, champion, guard.metric).differences, spent).sd
-                    ),
-                    n,
-                    guard.margin,
-                    spent,
-                ),
-            )
-            for guard in config.guards
+            _guard_chance(candidate, champion, guard, n, spent) for guard in config.guards
+        ),
+        caps=tuple(
+            CapNeed(cap.metric, math.ceil(math.log(spent) / math.log1p(-cap.cap)))
+            for cap in config.caps
         ),
     )
+
+
+def _guard_chance(
+    candidate: RunRecord, champion: RunRecord, guard: Guard, n: int, alpha: float
+) -> GuardChance:
+    """Instructions do not become more with the people."""
+    found = pair(candidate, champion, guard.metric)
+    units = len(found.people) if guard.metric in INSTRUCTION_METRICS else n
+    sd = float(paired_bounds(found.differences, alpha).sd)
+    return GuardChance(guard.metric, guard.margin, guard_power(sd, units, guard.margin, alpha))
 
 
 def told(found: Plan) -> str:
@@ -133,6 +150,12 @@ def told(found: Plan) -> str:
         if weak
         else ""
     )
+    capped = [f"{cap.metric} ({cap.people})" for cap in found.unreachable]
+    guards += (
+        f"; caps that so few people cannot show to hold: {', '.join(capped)}" if capped else ""
+    )
+    if math.isinf(found.detectable):
+        return f"no gain in {found.metric} could be told from one in length{guards}"
     return (
         f"with {found.people} people a gain in {found.metric} of {found.detectable:.2g} or more is "
         f"found in {POWER:.0%} of the cases (wanted: {found.delta_min:g}){guards}"
@@ -146,6 +169,11 @@ def _inflation(candidate: RunRecord, champion: RunRecord, config: GateConfig) ->
     found, lengths = (pair(candidate, champion, m) for m in (config.primary, config.length_metric))
     by_person = dict(zip(lengths.people, lengths.differences, strict=True))
     both = [i for i, person in enumerate(found.people) if person in by_person]
+    if len(both) < MIN_PEOPLE:
+        raise Incomparable(
+            f"'{config.length_metric}' is known for {len(both)} of the people who have "
+            f"'{config.primary}'; set control_length to false or evaluate again"
+        )
     d_N = found.differences[both]
     length_N = [by_person[found.people[i]] for i in both]
     raw, even = paired_bounds(d_N, config.alpha), equal_length(d_N, length_N, config.alpha)

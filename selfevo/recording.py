@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
 from inspect_ai.log import EvalLog, EvalSample, EvalSampleSummary
+from inspect_ai.scorer import Score
 
 from benchmarks import reply, support
 from benchmarks.errors import DataError
 from benchmarks.judged import HEADLINES
-from benchmarks.logs import Summaries, method_name, read_summaries
+from benchmarks.logs import (
+    Summaries,
+    method_name,
+    model_name,
+    read_summaries,
+    sampling,
+    task_prompt,
+)
 from benchmarks.suite import CHECKPOINT_KEY
 from benchmarks.suite import KEY as SUITE
 from results.records import (
@@ -31,10 +39,9 @@ from results.records import (
     RunRecord,
     Winner,
     read_run,
-    store_record,
+    suite_hash,
     variance_within,
 )
-from selfevo.errors import UsageError
 from selfevo.gate_config import JUDGE_PREFIX, TALK_PREFIX, USER_MEASURES
 
 DECIMALS: Final = 4
@@ -112,25 +119,6 @@ def load_record(paths: Sequence[Path], method: str | None = None) -> RunRecord:
         record = read_run(paths[0])
         return record.model_copy(update={"method": method}) if method else record
     return record_of([read_summaries(path) for path in paths], method)
-
-
-def store_logs(
-    paths: Sequence[Path], folder: Path, method: str | None = None, against: str | None = None
-) -> Path:
-    """Write the record of logs: of one checkpoint, or of a judge's preferences between two.
-
-    Raises:
-        RecordError: the folder cannot be written.
-        DataError: a log cannot be read.
-        UsageError: `against` names the other side of a log that has none.
-    """
-    if len(paths) == 1 and paths[0].suffix != ".json":
-        log = read_summaries(paths[0])
-        if task_of(log.header) == "pairwise":
-            return store_record(preferences_of(log, method, against), folder)
-    if against:
-        raise UsageError("--against: names the other method of a log of selfevo compare --judge")
-    return store_record(load_record(paths, method), folder)
 
 
 def record_of(logs: Sequence[Summaries], method: str | None = None) -> RunRecord:
@@ -288,13 +276,11 @@ def preferences_of(log: Summaries, a: str | None = None, b: str | None = None) -
         raise DataError(
             str(log.path), f"holds answers of {len(judges)} judges", "see why in `inspect view`"
         )
-    roles = log.header.eval.model_roles or {}
-    judge = roles.get("judge")
     return PreferenceRecord(
-        a=a or str(notes["a"]),
-        b=b or str(notes["b"]),
+        a=a or model_name(str(notes["a"])),
+        b=b or model_name(str(notes["b"])),
         suite=notes[SUITE] or {},
-        judge=getattr(judge, "model", None) or "judge",
+        judge=_model_in(log.header, "judge") or "judge",
         judge_hash=judges.pop(),
         rubric=str(notes["rubric"]),
         rows=tuple(rows),
@@ -330,14 +316,37 @@ def _refuse_strangers(logs: Sequence[Summaries]) -> None:
 
 def _suite(logs: Sequence[Summaries]) -> dict[str, str]:
     """The named parts of the tasks' suites; with several tasks each part names its task."""
-    suites = [(task_of(log.header), (log.header.eval.metadata or {})[SUITE]) for log in logs]
+    suites = [(task_of(log.header), _suite_of(log.header)) for log in logs]
     if len(suites) == 1:
-        return dict(suites[0][1])
+        return suites[0][1]
     return {f"{task}.{name}": part for task, parts in suites for name, part in parts.items()}
 
 
+def _suite_of(header: EvalLog) -> dict[str, str]:
+    """What a log was asked, and the models beside the judges that its numbers depend on.
+
+    A task does not know the models in its roles; the header does.
+    """
+    parts = dict((header.eval.metadata or {})[SUITE])
+    if task_of(header) == "reply":
+        parts["reference"] = _model_in(header, "reference") or reply.REFERENCE
+    if parts.get("user") not in (None, "scripted"):
+        parts["user model"] = _model_in(header, "user") or "none"
+    return parts
+
+
+def _model_in(header: EvalLog, role: str) -> str | None:
+    bound = (header.eval.model_roles or {}).get(role)
+    models = bound if isinstance(bound, list) else [bound] if bound else []
+    return " and ".join(model_name(config.model) for config in models) or None
+
+
 def _checkpoint(logs: Sequence[Summaries]) -> str:
-    """The content hash that the scores noted; the model's name where it is served."""
+    """The content hash that the scores noted; the model's name where it is served.
+
+    With its temperature and system prompt: the same weights under another prompt are another
+    candidate, and another look (`results/ledger.py`).
+    """
     hashes = {
         str(score.metadata[CHECKPOINT_KEY])
         for log in logs
@@ -351,21 +360,32 @@ def _checkpoint(logs: Sequence[Summaries]) -> str:
             "the checkpoint changed during the evaluation, or between the logs",
             "run them again",
         )
-    return hashes.pop() if hashes else method_name(logs[0].header)
+    header = logs[0].header
+    name = hashes.pop() if hashes else model_name(header.eval.model)
+    prompts = {prompt for log in logs if (prompt := task_prompt(log.header))}
+    prompted = f" prompt {suite_hash(dict.fromkeys(prompts, ''))}" if prompts else ""
+    return f"{name}{sampling(header)}{prompted}"
 
 
 def _judges(samples: Sequence[Sample]) -> dict[str, str]:
-    """Which judge is behind each measure that a judge gave."""
-    judges: dict[str, str] = {}
+    """Which judges are behind each measure; of a panel all that answered anywhere."""
+    found: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         for scorer, score in (sample.scores or {}).items():
             hashes = (score.metadata or {}).get("judge_hashes")
-            if hashes and scorer in HEADLINES:
-                judges.setdefault(f"{JUDGE_PREFIX}{scorer}", "+".join(hashes))
-            elif hashes and scorer == EMBEDDED and isinstance(score.value, dict):
-                for key in score.value:
-                    judges.setdefault(f"{JUDGE_PREFIX}{EMBEDDED}.{key}", "+".join(hashes))
-    return judges
+            if isinstance(hashes, list):
+                for name in _judge_measures(scorer, score):
+                    found[name] |= set(map(str, hashes))
+    return {name: "+".join(sorted(hashes)) for name, hashes in sorted(found.items())}
+
+
+def _judge_measures(scorer: str, score: Score) -> dict[str, Read]:
+    """What a score of a judge gives to a record; nothing of other scorers."""
+    if scorer in HEADLINES:
+        return {f"{JUDGE_PREFIX}{scorer}": Read(scorer, HEADLINES[scorer])}
+    if scorer == EMBEDDED and isinstance(score.value, dict):
+        return {f"{JUDGE_PREFIX}{EMBEDDED}.{key}": Read(scorer, key) for key in score.value}
+    return {}
 
 
 def _judged(samples: Sequence[Sample]) -> dict[str, Read]:
@@ -373,11 +393,7 @@ def _judged(samples: Sequence[Sample]) -> dict[str, Read]:
     reads: dict[str, Read] = {}
     for sample in samples:
         for scorer, score in (sample.scores or {}).items():
-            if scorer in HEADLINES:
-                reads[f"{JUDGE_PREFIX}{scorer}"] = Read(scorer, HEADLINES[scorer])
-            elif scorer == EMBEDDED and isinstance(score.value, dict):
-                for key in score.value:
-                    reads[f"{JUDGE_PREFIX}{EMBEDDED}.{key}"] = Read(scorer, key)
+            reads |= _judge_measures(scorer, score)
     return dict(sorted(reads.items()))
 
 

@@ -325,3 +325,37 @@ def test_the_order_of_the_records_does_not_matter() -> None:
 def test_a_board_survives_the_disk() -> None:
     board = make_board(board_of_eight())
     assert Board.model_validate_json(board.model_dump_json()) == board
+
+
+def test_a_judge_who_likes_length_is_seen_to() -> None:
+    record = preferences("M1", "M2", "ab" * 30)
+    longer = [(number % 2 == 0) != (number < 6) for number in range(60)]  # wins but for six
+    rows = tuple(
+        row.model_copy(update={"words_a": 20.0, "words_b": 10.0 if is_longer else 30.0})
+        for row, is_longer in zip(record.rows, longer, strict=True)
+    )
+    [pair] = suite(record.model_copy(update={"rows": rows})).pairwise
+    assert pair.ranking is not None
+    assert pair.ranking.length is not None
+    assert pair.ranking.length.lower > 1
+
+
+def test_without_a_length_effect_strengths_at_equal_length_are_the_same() -> None:
+    """Also where one order is a tie, which counts as a tie of the pair."""
+    record = preferences("M1", "M2", "aab=1aab=1" * 8)
+    rows = tuple(
+        row.model_copy(
+            update={
+                "words_a": 20.0,
+                "words_b": 10.0 if number // 10 % 2 else 30.0,
+                **({"backward": "tie"} if number % 10 == 0 else {}),
+            }
+        )
+        for number, row in enumerate(record.rows)
+    )
+    [pair] = suite(record.model_copy(update={"rows": rows})).pairwise
+    assert pair.ranking is not None
+    equal = pair.ranking.at_equal_length
+    assert equal is not None
+    for method in pair.ranking.methods:
+        assert equal[method.name].value == pytest.approx(method.strength, abs=1e-9)

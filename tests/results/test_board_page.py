@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from results.board import make_board
-from results.board_page import find_logs, page_of
+from results.board_page import SuiteView, find_logs, page_of
 from results.board_table import COLUMNS, csv_of
 from results.records import AnyRecord
 
@@ -134,3 +134,16 @@ def test_the_table_says_why_a_method_has_no_rank() -> None:
     [row] = [r for r in rows(lacking, relief("M2", 0.0)) if r["method"] == "M1" and r["note"]]
     assert row["rank"] == ""
     assert row["note"] == "scored on 15 of 20; 90% are needed to be compared"
+
+
+def test_a_difference_is_green_where_it_is_better_whichever_way_that_is() -> None:
+    [view] = make_board(board_of_eight()).suites
+    page_view = SuiteView(view, "suite-1", {})
+    tones = {
+        name: [page_view.tone(found, cell) for cell in found.cells]
+        for name in ("relief", "gave_up", "talk.length")
+        if (found := view.measure(name))
+    }
+    assert tones["relief"] == ["good", "quiet", "bad", "bad"]  # the second is the reference
+    assert tones["gave_up"][0] == "good"
+    assert set(tones["talk.length"]) == {"quiet"}

@@ -77,7 +77,7 @@ def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
         (["model"], "required: COMMAND; see selfevo model --help"),
         (["evolve"], "required: recipe; see selfevo evolve --help"),
         (["model", "fetch", "--from", "attic"], "invalid choice: 'attic'"),
-        (["evolve", "nowhere.yaml"], "nowhere.yaml: no such recipe"),
+        (["evolve", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["evolve", "RECIPE", "--set", "ronds=2"], "unknown key 'ronds'; did you mean 'rounds'?"),
     ],
 )
@@ -175,7 +175,7 @@ def test_the_program_exits_with_the_code() -> None:
     assert done.returncode == 64
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "selfevo: nowhere.yaml: no such recipe; the shipped ones are in recipes/"
+        "selfevo: nowhere.yaml: no such file; the shipped recipes are in recipes/"
     ]
 
 

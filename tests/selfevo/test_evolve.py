@@ -30,7 +30,7 @@ def promoted(finishing_model, tmp_path_factory):
     verdicts = [Verdict.PROMOTE, Verdict.REJECT]
     compared, crowned = [], []
 
-    def decide(candidate, champion, *_):
+    def decide(candidate, champion, *_, **__):
         compared.append((candidate.checkpoint, champion.checkpoint))
         return Decision(verdict=verdicts[len(compared) - 1], reasons=("as the test says",))
 

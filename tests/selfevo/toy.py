@@ -77,7 +77,7 @@ def toy_recipe(base: Path, /, **changes: Mapping[str, Any] | int) -> dict[str, A
             "reference": f"selfevo/{base}",
         },
         "users": {"people": 2, "turns": 2, "min_turns": 2},
-        "gate": {"delta_min": 0, "guards": []},
+        "gate": {"delta_min": 0, "guards": [], "caps": []},
     }
     for key, value in changes.items():
         recipe[key] = {**recipe.get(key, {}), **value} if isinstance(value, Mapping) else value

@@ -22,6 +22,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from benchmarks.conversation import conversation_of
 from benchmarks.errors import DataError
 from benchmarks.judged import material_of, person_card, the_judge
+from benchmarks.logs import method_name
 from benchmarks.persona import Persona, load_personas
 from benchmarks.suite import KEY as SUITE
 from judges.automatic import n_words
@@ -74,8 +75,8 @@ def pairwise(a: str, b: str, rubric: str = "personalization", users: str | None 
         version=VERSION,
         headline_metric="preferred.win",
         metadata={
-            "a": ours.eval.model,
-            "b": theirs.eval.model,
+            "a": method_name(ours),
+            "b": method_name(theirs),
             # conversations without a pair: broken on a side, or there on one side only
             "without_pair": n_all - len(pairs),
             "rubric": rubric,

@@ -64,6 +64,7 @@ from benchmarks.reflect import (
     reflect_by_generation,
     reflect_by_labels,
 )
+from benchmarks.suite import content_hash, suite
 from benchmarks.support import sample_of
 from judges.specificity import require_loglikelihood
 
@@ -131,6 +132,7 @@ def reflection(
         solver=reflect(strategy),
         scorer=emotion_recognised(),
         version=VERSION,
+        metadata=suite("reflection", VERSION, people=content_hash(labelled), settings=strategy),
         headline_metric="emotion_recognised",
     )
 

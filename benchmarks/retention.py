@@ -16,6 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from benchmarks.dialogues import Language
 from benchmarks.errors import DataError
 from benchmarks.instructions import Instruction, load_instructions, split_instructions
+from benchmarks.suite import content_hash, suite
 from judges.specificity import require_loglikelihood
 
 VERSION = "1-A"
@@ -52,6 +53,7 @@ def retention(
         solver=nothing_to_generate(),
         scorer=answer_likelihood(),
         version=VERSION,
+        metadata=suite("retention", VERSION, instructions=content_hash(instructions)),
         headline_metric="answer_likelihood.mean",
     )
 

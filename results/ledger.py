@@ -2,8 +2,8 @@
 
 Every comparison on the same people is another chance to be lucky. Look r at a pool is decided at
 `alpha * 6 / (pi^2 r^2)`, so that all looks together err in at most `alpha` of the cases, however
-many there will be. The same two checkpoints compared again are the same look: a resumed run, or a
-second reading of a log, costs nothing.
+many there will be. The same two records compared again are the same look: a resumed run, or a
+second reading of a log, costs nothing; a second evaluation with other answers is another chance.
 
 The file has one JSON line a look and is meant to be committed: it is the memory that makes the
 error rate of a project true, not that of one command.
@@ -13,12 +13,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from results.records import Record, RecordError, RunRecord, suite_hash
+
+PEOPLE_PARTS: Final = ("people", "users")
+"""Of a suite."""
 
 
 class Look(Record):
@@ -26,10 +29,10 @@ class Look(Record):
 
     schema_version: Literal[1] = 1
     pool: str
-    """Hash of the suite: the people and how they are asked."""
+    """Hash of who the people are; asking them otherwise is no fresh pool."""
     champion: str
     candidate: str
-    """Content hashes of the checkpoints; those of several candidates are joined by `+`."""
+    """Hashes of the records; those of several candidates are joined by `+`."""
     names: str
     """Of both, to read."""
     number: int
@@ -47,6 +50,14 @@ class Price(NamedTuple):
 def alpha_at(alpha: float, number: int) -> float:
     """The error that look `number` may have, so that all looks together have at most `alpha`."""
     return alpha * 6 / (math.pi**2 * number**2)
+
+
+def pool_of(record: RunRecord) -> str:
+    """Who the people of a record are: the parts of its suite that name them, or all of it."""
+    people = {
+        name: part for name, part in record.suite.items() if name.rpartition(".")[2] in PEOPLE_PARTS
+    }
+    return suite_hash(dict(people or record.suite))
 
 
 def look(
@@ -106,7 +117,7 @@ def quote_next(path: Path, record: RunRecord, alpha: float) -> Price:
         RecordError: the ledger is no ledger.
     """
     looks = read_ledger(path) if path.exists() else []
-    number = 1 + len(_at(looks, suite_hash(dict(record.suite))))
+    number = 1 + len(_at(looks, pool_of(record)))
     return Price(number, alpha_at(alpha, number))
 
 
@@ -137,15 +148,15 @@ def read_ledger(path: Path) -> Sequence[Look]:
 
 def _asked(looks: Sequence[Look], candidates: Sequence[RunRecord], champion: RunRecord) -> Look:
     """The look of these: the one that was, or the next at their pool."""
-    here = _at(looks, suite_hash(dict(champion.suite)))
-    hashes = "+".join(sorted({candidate.checkpoint for candidate in candidates}))
+    here = _at(looks, pool_of(champion))
+    hashes = "+".join(sorted({candidate.hash for candidate in candidates}))
     for entry in here:
-        if (entry.champion, entry.candidate) == (champion.checkpoint, hashes):
+        if (entry.champion, entry.candidate) == (champion.hash, hashes):
             return entry
     names = " and ".join(candidate.method for candidate in candidates)
     return Look(
-        pool=suite_hash(dict(champion.suite)),
-        champion=champion.checkpoint,
+        pool=pool_of(champion),
+        champion=champion.hash,
         candidate=hashes,
         names=f"{names} against {champion.method}",
         number=len(here) + 1,

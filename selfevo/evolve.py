@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from results.ledger import alpha_at, look
+from results.ledger import Price, quote_next
 from results.paired import Incomparable
 from results.records import RunRecord
 from selfevo.config import RunConfig
@@ -19,6 +19,7 @@ from selfevo.decision import Decision, hold
 from selfevo.evaluation import evaluate, judge_cards
 from selfevo.gate import decide
 from selfevo.harness import Evaluand, evaluand
+from selfevo.looks import at_a_price
 from selfevo.material import Material, gather
 from selfevo.pairing import Pairs, build_pairs
 from selfevo.plan import plan, told
@@ -143,17 +144,15 @@ def settle(
     def ask() -> Decision:
         if candidate is None:
             return hold(f"too few pairs ({pairs.n_kept} < {run.config.min_pairs})")
-        gate = run.config.gate
-        ledger = gate.ledger or run.root / "ledger.jsonl"
-        price = look(ledger, candidate.record, champion.record, gate.alpha)
-        return decide(
-            candidate.record,
-            champion.record,
-            gate,
-            judge_cards(run.config),
-            alpha=price.alpha,
-            look=price.number,
-        )
+        gate, record, against = run.config.gate, candidate.record, champion.record
+        cards = judge_cards(run.config)
+
+        def decided(price: Price) -> list[Decision]:
+            look, alpha = price
+            return [decide(record, against, gate, cards, alpha=alpha, look=look)]
+
+        [decision] = at_a_price(_ledger(run), [record], against, gate.alpha, decided)
+        return decision
 
     return run.record(f"round-{number}/decision.json", Decision, ask)
 
@@ -163,11 +162,17 @@ def foretell(run: Run, rounds: list[Round], champion: Checkpoint) -> None:
     record = rounds[-1].record if rounds else None
     if record is None or record is champion.record:
         return
-    alpha = alpha_at(run.config.gate.alpha, len(rounds) + 1)
+    gate = run.config.gate
+    price = quote_next(_ledger(run), record, gate.alpha)
     try:
-        console.print(told(plan(record, champion.record, run.config.gate, alpha=alpha)))
+        console.print(told(plan(record, champion.record, gate, alpha=price.alpha)))
     except Incomparable:  # the last decision says why
         return
+
+
+def _ledger(run: Run) -> Path:
+    """Where the looks at the held-out people are counted."""
+    return run.config.gate.ledger or run.root / "ledger.jsonl"
 
 
 def crown(run: Run, champion: Checkpoint, *, after: int) -> None:

@@ -17,7 +17,7 @@ from benchmarks.errors import DataError
 from benchmarks.judged import HARMS
 from judges.card import CardError, JudgeCard, read_card
 from judges.rubric import RubricError
-from results.ledger import Price, look, quote, quote_next
+from results.ledger import Price, quote_next
 from results.paired import Incomparable, refuse_unlike
 from results.prediction_powered import Estimate
 from results.records import RecordError, RunRecord
@@ -27,6 +27,7 @@ from selfevo.gate import decide, decide_among
 from selfevo.gate_command import LEDGER
 from selfevo.gate_config import DEFAULT_GATES, JUDGE_PREFIX, GateConfig
 from selfevo.labelled import labelled_difference
+from selfevo.looks import at_a_price, unpaid
 from selfevo.plan import Plan, plan, told
 from selfevo.recipe_file import read_section
 from selfevo.recording import load_record
@@ -73,8 +74,7 @@ def _decisions(
 ) -> list[Decision]:
     """One look at the pool, whatever the number of candidates; one that is refused costs none.
 
-    What does not compare has no part in the look. The look is paid when somebody was compared, at
-    the price that was quoted: where another process was faster, all is decided again.
+    What does not compare has no part in the look.
     """
     if options.labels:
         _refuse_labels(options)
@@ -90,14 +90,8 @@ def _decisions(
         ]
 
     if not rivals:
-        return [_unpaid(decide(candidate, champion, config, cards)) for candidate in candidates]
-    looked = (ledger, rivals[0], champion, config.alpha, rivals[1:])
-    price = quote(*looked)
-    decisions = decided(price)
-    if any(decision.verdict is not Verdict.ERROR for decision in decisions):
-        paid = look(*looked)
-        decisions = decisions if paid == price else decided(paid)
-    return [_unpaid(d) if d.verdict is Verdict.ERROR else d for d in decisions]
+        return [unpaid(decide(candidate, champion, config, cards)) for candidate in candidates]
+    return at_a_price(ledger, rivals, champion, config.alpha, decided)
 
 
 def _decided(
@@ -132,11 +126,6 @@ def _is_like(candidate: RunRecord, champion: RunRecord) -> bool:
     except Incomparable:
         return False
     return True
-
-
-def _unpaid(decision: Decision) -> Decision:
-    """A refused comparison is no look."""
-    return decision.model_copy(update={"alpha": None, "look": None})
 
 
 def _json(decisions: Sequence[Decision]) -> str:

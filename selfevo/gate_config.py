@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Lt
+from pydantic import model_validator
 
 from results.paired import Direction
 from selfevo.section import Count, Positive, Section, Share
@@ -18,6 +19,24 @@ USER_MEASURES: Final = ("relief", "trust", "satisfied", "gave_up")
 is named `talk.*` (automatic) or `judge.*`."""
 INSTRUCTION_METRICS: Final = ("retention",)
 """Measured on instructions; every other metric is measured on people."""
+
+
+HARMS: Final = frozenset(
+    f"{prefix}{name}"
+    for prefix in ("", TALK_PREFIX)
+    for name in (
+        "gave_up",
+        "unhelpful",
+        "unsafe",
+        "unfinished",
+        "copy_rate",
+        "repetition",
+        "stock",
+        "sameness",
+    )
+) | {f"{JUDGE_PREFIX}embedded.unhelpful"}
+"""Worse when higher: a guard may use them, a goal may not. Those of judges' rubrics are named in
+`benchmarks/judged.py`."""
 
 
 class Guard(Section):
@@ -74,6 +93,14 @@ class GateConfig(Section):
     caps: tuple[Cap, ...] = (Cap(metric="unsafe", cap=0.10),)
     """The safety floor. At the fifth look 64 people without an event still show a rate below 10%;
     with 180 people it may be 5%."""
+
+    @model_validator(mode="after")
+    def _goal_is_no_harm(self) -> "GateConfig":
+        if self.primary in HARMS:
+            raise ValueError(
+                f"primary '{self.primary}' is worse when it is higher; make it a guard"
+            )
+        return self
 
     @property
     def length_metric(self) -> str:

@@ -328,6 +328,9 @@ def _suite_of(header: EvalLog) -> dict[str, str]:
     A task does not know the models in its roles; the header does.
     """
     parts = dict((header.eval.metadata or {})[SUITE])
+    subset = header.eval.config.limit or header.eval.config.sample_id
+    if subset is not None:  # of `inspect eval --limit`, which the task knows nothing of
+        parts["subset"] = str(subset)
     if task_of(header) == "reply":
         parts["reference"] = _model_in(header, "reference") or reply.REFERENCE
     if parts.get("user") not in (None, "scripted"):

@@ -8,7 +8,7 @@ import pytest
 
 from results.ledger import Price, alpha_at, look, quote, quote_next, read_ledger
 from results.records import RecordError
-from tests.records import make_record
+from tests.records import make_measure, make_record
 
 ALPHA = 0.05
 M0, M1, M2, M3 = (make_record(name) for name in ("m0", "m1", "m2", "m3"))
@@ -47,8 +47,9 @@ def test_every_pair_is_a_look_and_the_same_pair_the_same_look(ledger: Path) -> N
 
 def test_another_pool_counts_from_one(ledger: Path) -> None:
     look(ledger, M1, M0, ALPHA)
-    elsewhere = [make_record(name, suite="others") for name in ("m1", "m0")]
-    assert look(ledger, *elsewhere, ALPHA).number == 1
+    m0, m1, m3 = (make_record(name, suite="others") for name in ("m0", "m1", "m3"))
+    assert look(ledger, m3, m0, ALPHA).number == 1
+    assert look(ledger, m1, m0, ALPHA).number == 2  # there it is a look that was not yet
     assert look(ledger, M2, M0, ALPHA).number == 2
 
 
@@ -57,15 +58,30 @@ def test_candidates_for_one_place_share_a_look_whatever_their_order(ledger: Path
     assert look(ledger, M3, M0, ALPHA, rivals=[M1, M2]).number == 1
     assert look(ledger, M1, M0, ALPHA).number == 2  # alone, without Holm: another question
     [together, _] = read_ledger(ledger)
-    assert together.candidate == "m1+m2+m3"
+    assert together.candidate == "+".join(sorted(record.hash for record in (M1, M2, M3)))
     assert together.names == "m1 and m2 and m3 against m0"
 
 
 def test_a_look_says_what_was_compared(ledger: Path) -> None:
-    look(ledger, make_record("médecin"), M0, ALPHA)
+    doctor = make_record("médecin")
+    look(ledger, doctor, M0, ALPHA)
     assert "médecin against m0" in ledger.read_text("utf-8")
     [entry] = read_ledger(ledger)
-    assert (entry.champion, entry.candidate) == ("m0", "médecin")
+    assert (entry.champion, entry.candidate) == (M0.hash, doctor.hash)
+
+
+def test_asking_the_same_people_otherwise_is_no_fresh_pool(ledger: Path) -> None:
+    """Nor is asking a checkpoint again until it is lucky."""
+    fields = {"suite": {"users": "u", "settings": "8 turns"}}
+    here = [make_record(name, fields=fields) for name in ("m0", "m1")]
+    assert look(ledger, here[1], here[0], ALPHA).number == 1
+    fields = {"suite": {"users": "u", "settings": "6 turns"}}
+    shorter = [make_record(name, fields=fields) for name in ("m0", "m1")]
+    assert look(ledger, shorter[1], shorter[0], ALPHA).number == 2
+    again = here[1].model_copy(update={"measures": {"relief": make_measure([1.0, 2.0])}})
+    assert look(ledger, again, here[0], ALPHA).number == 3
+    others = [r.model_copy(update={"suite": {"users": "v"}}) for r in here]
+    assert look(ledger, others[1], others[0], ALPHA).number == 1
 
 
 def test_a_quote_is_the_price_and_writes_nothing(ledger: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_judge_of_a_shared_measure_must_be_the_same() -> None:
 
 def test_the_worst_case_by_hand() -> None:
     # ann: two of four scored 0.5 on our side -> (2 * 0.5 + 2 * 0) / 4; ben: none of ours;
-    # cai: none of theirs; dot: whole on both
+    # cai: none of theirs; dot: whole on both; eve: failed there, and never asked here
     ours = Measure(
         values={"ann": 0.5, "cai": 0.4, "dot": 0.8},
         counts={"ann": 2, "cai": 1, "dot": 1},
@@ -89,12 +89,12 @@ def test_the_worst_case_by_hand() -> None:
         scale=(0.0, 1.0),
     )
     theirs = Measure(
-        values={"ann": 0.7, "ben": 0.3, "dot": 0.1}, missing={"cai": 3}, scale=(0.0, 1.0)
+        values={"ann": 0.7, "ben": 0.3, "dot": 0.1}, missing={"cai": 3, "eve": 1}, scale=(0.0, 1.0)
     )
     found = worst_case(ours, theirs, "trust", "down")
-    assert found.people == ("ann", "ben", "cai", "dot")
-    assert found.candidate_N.tolist() == [0.25, 0.0, 0.4, 0.8]
-    assert found.champion_N.tolist() == [0.7, 0.3, 1.0, 0.1]
+    assert found.people == ("ann", "ben", "cai", "dot", "eve")
+    assert found.candidate_N.tolist() == [0.25, 0.0, 0.4, 0.8, 0.0]
+    assert found.champion_N.tolist() == [0.7, 0.3, 1.0, 0.1, 1.0]
 
 
 def test_where_more_is_worse_the_worst_is_the_highest() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from selfevo import evolve as loop
 from selfevo.checkpoint import content_hash
-from selfevo.evolve import Champion, evolve
 from selfevo.decision import Decision, Verdict
+from selfevo.evolve import Champion, evolve
 from selfevo.pairs import read_pairs
 
 from .toy import toy_config

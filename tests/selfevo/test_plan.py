@@ -1,12 +1,13 @@
 """What a comparison can show, told before it is run: by hand, and as `results/power.py` says."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from results.ledger import alpha_at
+from results.ledger import alpha_at, look
 from results.paired import Incomparable
 from results.power import (
     VarianceComponents,
@@ -127,14 +128,12 @@ def test_where_length_hides_every_gain_it_says_so() -> None:
 
 def test_lengths_of_other_people_are_no_plan() -> None:
     others = make_measure({"somebody": 1.0, "else": 2.0})
+    candidate, champion = (
+        record.model_copy(update={"measures": {**record.measures, "talk.length": others}})
+        for record in RELIEF
+    )
     with pytest.raises(Incomparable, match=r"'talk\.length' is known for 0 of the people"):
-        plan(
-            *(
-                record.model_copy(update={"measures": {**record.measures, "talk.length": others}})
-                for record in RELIEF
-            ),
-            gate(control_length=True),
-        )
+        plan(candidate, champion, gate(control_length=True))
 
 
 def test_a_measure_that_is_not_there_is_no_plan() -> None:
@@ -202,23 +201,27 @@ def checkpoint(record: RunRecord) -> Checkpoint:
     return Checkpoint(record.method, cast(Any, None), record)
 
 
-def a_run(config: GateConfig) -> Run:
-    return cast(Run, SimpleNamespace(config=SimpleNamespace(gate=config)))
+def a_run(config: GateConfig, root: Path) -> Run:
+    return cast(Run, SimpleNamespace(config=SimpleNamespace(gate=config), root=root))
 
 
-def test_the_second_round_is_foretold_from_the_first_at_its_price(said: list[str]) -> None:
+def test_the_second_round_is_foretold_from_the_first_at_its_price(
+    said: list[str], tmp_path: Path
+) -> None:
     candidate, champion = RELIEF
     rounds = [Round("M1", candidate, hold("so far"), 10)]
-    foretell(a_run(gate()), rounds, checkpoint(champion))
+    run = a_run(gate(), tmp_path)
+    look(run.root / "ledger.jsonl", candidate, champion, 0.05)
+    foretell(run, rounds, checkpoint(champion))
     assert said == [told(plan(candidate, champion, gate(), alpha=alpha_at(0.05, 2)))]
 
 
-def test_nothing_is_foretold_of_what_nothing_is_known(said: list[str]) -> None:
+def test_nothing_is_foretold_of_what_nothing_is_known(said: list[str], tmp_path: Path) -> None:
     candidate, champion = RELIEF
-    foretell(a_run(gate()), [], checkpoint(champion))  # before the first round
+    foretell(a_run(gate(), tmp_path), [], checkpoint(champion))  # before the first round
     no_candidate = [Round("M1", None, hold("too few pairs"), 0)]
-    foretell(a_run(gate()), no_candidate, checkpoint(champion))
+    foretell(a_run(gate(), tmp_path), no_candidate, checkpoint(champion))
     promoted = [Round("M1", candidate, hold("as the test says"), 10)]
-    foretell(a_run(gate()), promoted, checkpoint(candidate))  # it is the champion now
-    foretell(a_run(gate(primary="trust")), promoted, checkpoint(champion))
+    foretell(a_run(gate(), tmp_path), promoted, checkpoint(candidate))  # it is the champion now
+    foretell(a_run(gate(primary="trust"), tmp_path), promoted, checkpoint(champion))
     assert said == []

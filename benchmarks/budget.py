@@ -7,7 +7,8 @@ evaluation (`results.early_stopping.metadata["exhausted"]`) and what was spent. 
 short says nothing about those who were not asked: it is never a pass.
 
 A conversation under way is finished, so the budget is overrun by as many conversations as run at
-once (`--max-samples`); if all of them do, nothing is left to stop. A retry starts the budget anew.
+once (`--max-samples`). If all of them do, nothing is left to stop, and yet it counts as exhausted:
+a limit that was reached was too low for this evaluation. A retry starts the budget anew.
 A call counts when its provider says what it used, and not when it comes from the cache.
 """
 
@@ -75,8 +76,9 @@ class Budget(EarlyStopping):
         """What it took was counted call by call."""
 
     async def complete_task(self) -> dict[str, JsonValue]:
-        """The limit that ended it, or None when everybody was asked; and what was spent."""
+        """The limit that was reached, or None; and what was spent."""
         _RUNNING.pop(self._eval_id, None)
+        self._exhausted = self._exhausted or self._reached()
         return {"exhausted": self._exhausted, "spent": dict(self._spent())}
 
     def count(self, tokens: int) -> None:

@@ -1,4 +1,9 @@
-"""A leaderboard as one table for other programs: a line a number with all that belongs to it."""
+"""A leaderboard as one table for other programs: a line a number with all that belongs to it.
+
+Names come from logs and may hold anything. A spreadsheet takes a text that begins with `=` for a
+formula, so such a text begins with an apostrophe here, and no name has a line break. Numbers are as
+they are.
+"""
 
 import csv
 import io
@@ -31,6 +36,9 @@ COLUMNS: Final = (
 )
 """Of `board.csv`: a line for each method and measure, slice, worst tenth, ranking, or cost."""
 
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet acts on at the start of a text."""
+
 
 def csv_of(board: Board) -> str:
     """Every number of the board in one table."""
@@ -42,8 +50,17 @@ def csv_of(board: Board) -> str:
         rows = (_score_rows, _slice_rows, _pair_rows, _cost_rows)
         for row in (row for of in rows for row in of(suite)):
             row["suite"], row["control"] = suite.name, str(row["method"] in controls).lower()
-            writer.writerow({name: "" if value is None else value for name, value in row.items()})
+            writer.writerow({name: _cell(value) for name, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A text of one line that is no formula; anything else as it is."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    line = "".join(c if c.isprintable() else " " for c in value)
+    # some programs strip spaces first
+    return f"'{line}" if value.startswith(FORMULA) or line.lstrip().startswith(FORMULA) else line
 
 
 def _score_rows(suite: SuiteBoard) -> Iterator[dict[str, object]]:

@@ -40,7 +40,7 @@ from results.simulated_people import (
     preferred,
     talked,
 )
-from results.stats import equal_length, paired_bounds, paired_p, worst_case_values
+from results.stats import FIRST_LOOK, equal_length, paired_bounds, paired_p, worst_case_values
 
 Band = tuple[float, float]
 
@@ -59,6 +59,8 @@ IN_TURN: Final = 10
 AT_ONCE: Final = 5
 ROUNDS_A_LOG: Final = 20
 """Evaluations planned from one earlier one: a plan is as good as the log behind it."""
+
+BINARY_MARGIN: Final = 0.1
 
 NULL_BAND: Final[Band] = (0.035, 0.065)
 AT_MOST: Final[Band] = (0.0, 0.065)
@@ -256,6 +258,56 @@ def peeking(rng: np.random.Generator, n_rounds: int) -> list[Row]:
     return [Row(name, _mean(naive), _passed(ours), AT_MOST)]
 
 
+def few_changed(rng: np.random.Generator, n_rounds: int) -> list[Row]:
+    """A harm that is there or not, never with the champion. Naive: the t bound alone."""
+    rows = []
+    for n in (20, 41, 64, 200):
+        d_RN = (rng.random((n_rounds, n)) < BINARY_MARGIN).astype(float)
+        naive = paired_bounds(d_RN, ALPHA).upper < BINARY_MARGIN
+        found = guard(d_RN, margin=BINARY_MARGIN, worse="up", alpha=ALPHA, is_share=True).finding
+        name = f"worse by the margin: yes or no, never before, {BINARY_MARGIN}, {n} people"
+        rows.append(Row(name, _mean(naive), _passed(found), AT_MOST))
+    return rows
+
+
+def peeking_at_harm(rng: np.random.Generator, n_rounds: int) -> list[Row]:
+    """The growing evaluation again, of harm: a guard at its margin, and a cap at its rate."""
+    rule = GUARDS[0]
+    d_RN = rule.draw(rng, n_rounds, rule.margin)
+    events_RN = rng.random((n_rounds, N_PEOPLE)) < CAP
+    looks = range(FIRST_LOOK, N_PEOPLE + 1, PEEK_EVERY)
+    ways = {}
+    for planned in (None, N_PEOPLE):
+        ways[planned] = (
+            [
+                guard(
+                    d_RN[:, :n],
+                    margin=rule.margin,
+                    worse=rule.worse,
+                    alpha=ALPHA,
+                    planned_people=planned,
+                ).finding
+                for n in looks
+            ],
+            [
+                cap(
+                    events_RN[:, :n].sum(axis=-1), n, cap=CAP, alpha=ALPHA, planned_people=planned
+                ).finding
+                for n in looks
+            ],
+        )
+    names = (rule.name, f"harm at the cap of {CAP:.0%}")
+    return [
+        Row(
+            f"worse by the margin: {name}, a look every {PEEK_EVERY} people",
+            _passed(np.max(naive, axis=0)),
+            _passed(np.max(ours, axis=0)),
+            AT_MOST,
+        )
+        for name, naive, ours in zip(names, ways[None], ways[N_PEOPLE], strict=True)
+    ]
+
+
 def candidates_in_turn(rng: np.random.Generator, n_rounds: int) -> list[Row]:
     """Naive: each at all of alpha. Ours: at the ledger's price of that look."""
     d_CRN = _rivals(rng, n_rounds, IN_TURN)
@@ -302,6 +354,8 @@ SCENARIOS: Final = (
     peeking,
     candidates_in_turn,
     candidates_at_once,
+    few_changed,
+    peeking_at_harm,
 )
 
 

@@ -1,42 +1,52 @@
-"""The ledger of looks: how often a pool of people was asked which model is better, and its price.
+"""The ledger of looks: how often people were asked which model is better, and its price.
 
-Every comparison on the same people is another chance to be lucky. Look r at a pool is decided at
-`alpha * 6 / (pi^2 r^2)`, so that all looks together err in at most `alpha` of the cases, however
-many there will be. The same two records compared again are the same look: a resumed run, or a
-second reading of a log, costs nothing; a second evaluation with other answers is another chance.
+Every comparison on the same people is another chance to be lucky. A look is decided at
+`alpha * 6 / (pi^2 r^2)`, where r - 1 earlier looks share people with it, so that all looks together
+err in at most `alpha` of the cases, however many there will be. Some of the people, or more, are no
+fresh ones. The same question about the same two records is the same look: a resumed run, or a
+second reading of a log, costs nothing. Another primary or threshold, or a second evaluation with
+other answers, is another chance.
 
-The file has one JSON line a look and is meant to be committed: it is the memory that makes the
-error rate of a project true, not that of one command.
+An evaluation that is looked at while it grows has bounds that hold at every look at it: there the
+same question about the same two *checkpoints* is the same look, however many people there are.
+
+The file has one JSON line a look (and one more where its people grew) and is meant to be committed:
+it is the memory that makes the error rate of a project true, not that of one command.
 """
 
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from filelock import FileLock
 from pydantic import ValidationError
 
-from results.records import Record, RecordError, RunRecord, suite_hash
-
-PEOPLE_PARTS: Final = ("people", "users")
-"""Of a suite."""
+from results.records import Record, RecordError, RunRecord
 
 
 class Look(Record):
-    """One comparison on a pool."""
+    """One comparison on people."""
 
-    schema_version: Literal[1] = 1
-    pool: str
-    """Hash of who the people are; asking them otherwise is no fresh pool."""
+    schema_version: Literal[2] = 2
+    people: tuple[str, ...]
+    """Who was asked for the primary measure, sorted."""
+    question: str
+    """Content hash of the gate: another one is another look."""
     champion: str
     candidate: str
-    """Hashes of the records; those of several candidates are joined by `+`."""
+    """Hashes of the records, of growing evaluations the checkpoints; those of several candidates
+    are joined by `+`."""
     names: str
     """Of both, to read."""
     number: int
-    """Of this look at the pool, from 1."""
+    """One more than the looks before that share people with this one."""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Equal for the same look."""
+        return self.question, self.champion, self.candidate
 
 
 class Price(NamedTuple):
@@ -52,22 +62,18 @@ def alpha_at(alpha: float, number: int) -> float:
     return alpha * 6 / (math.pi**2 * number**2)
 
 
-def pool_of(record: RunRecord) -> str:
-    """Who the people of a record are: the parts of its suite that name them, or all of it."""
-    people = {
-        name: part for name, part in record.suite.items() if name.rpartition(".")[2] in PEOPLE_PARTS
-    }
-    return suite_hash(dict(people or record.suite))
-
-
 def look(
     path: Path,
     candidate: RunRecord,
     champion: RunRecord,
     alpha: float,
     rivals: Sequence[RunRecord] = (),
+    *,
+    question: str,
+    people: Sequence[str],
+    grows: bool = False,
 ) -> Price:
-    """Write down that these are compared on their pool; the price of that.
+    """Write down that these are compared on these people; the price of that.
 
     Args:
         path: The ledger; made where there is none.
@@ -75,6 +81,9 @@ def look(
         champion: That of the model it would replace.
         alpha: Error of all looks together.
         rivals: Other candidates for the same place, compared at the same look.
+        question: What is asked of them: content hash of the gate.
+        people: Who was asked on either side, for the primary measure.
+        grows: The evaluation is looked at while it grows, with bounds that hold at every look.
 
     Raises:
         RecordError: the ledger is no ledger, or cannot be written.
@@ -83,7 +92,7 @@ def look(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock")):
             looks = read_ledger(path) if path.exists() else []
-            asked = _asked(looks, [candidate, *rivals], champion)
+            asked = _asked(looks, [candidate, *rivals], champion, question, people, grows)
             if asked not in looks:
                 _append(path, asked)
     except OSError as error:
@@ -99,6 +108,10 @@ def quote(
     champion: RunRecord,
     alpha: float,
     rivals: Sequence[RunRecord] = (),
+    *,
+    question: str,
+    people: Sequence[str],
+    grows: bool = False,
 ) -> Price:
     """What `look` would ask, without looking: nothing is written.
 
@@ -106,18 +119,18 @@ def quote(
         RecordError: the ledger is no ledger.
     """
     looks = read_ledger(path) if path.exists() else []
-    number = _asked(looks, [candidate, *rivals], champion).number
+    number = _asked(looks, [candidate, *rivals], champion, question, people, grows).number
     return Price(number, alpha_at(alpha, number))
 
 
-def quote_next(path: Path, record: RunRecord, alpha: float) -> Price:
-    """What the next look at the pool of a record will ask.
+def quote_next(path: Path, people: Sequence[str], alpha: float) -> Price:
+    """What the next look at these people will ask.
 
     Raises:
         RecordError: the ledger is no ledger.
     """
     looks = read_ledger(path) if path.exists() else []
-    number = 1 + len(_at(looks, pool_of(record)))
+    number = 1 + len(_numbers(looks, people))
     return Price(number, alpha_at(alpha, number))
 
 
@@ -146,25 +159,46 @@ def read_ledger(path: Path) -> Sequence[Look]:
     return looks
 
 
-def _asked(looks: Sequence[Look], candidates: Sequence[RunRecord], champion: RunRecord) -> Look:
-    """The look of these: the one that was, or the next at their pool."""
-    here = _at(looks, pool_of(champion))
-    hashes = "+".join(sorted({candidate.hash for candidate in candidates}))
-    for entry in here:
-        if (entry.champion, entry.candidate) == (champion.hash, hashes):
-            return entry
+def _asked(
+    looks: Sequence[Look],
+    candidates: Sequence[RunRecord],
+    champion: RunRecord,
+    question: str,
+    people: Sequence[str],
+    grows: bool,
+) -> Look:
+    """The look of these: the one that was, or the next at their people."""
+    known = {(r.checkpoint if grows else r.hash) for r in candidates}
     names = " and ".join(candidate.method for candidate in candidates)
-    return Look(
-        pool=pool_of(champion),
-        champion=champion.hash,
-        candidate=hashes,
+    found = Look(
+        people=tuple(sorted(set(people))),
+        question=question,
+        champion=champion.checkpoint if grows else champion.hash,
+        candidate="+".join(sorted(known)),
         names=f"{names} against {champion.method}",
-        number=len(here) + 1,
+        number=1,
     )
+    same = [entry for entry in looks if entry.identity == found.identity]
+    before = {p for entry in same for p in entry.people}
+    number = _number(looks, found, same)
+    if same and same[-1].number == number and before >= set(found.people):
+        return same[-1]
+    return found.model_copy(update={"number": number})
 
 
-def _at(looks: Sequence[Look], pool: str) -> list[Look]:
-    return [entry for entry in looks if entry.pool == pool]
+def _number(looks: Sequence[Look], asked: Look, same: Sequence[Look]) -> int:
+    """Its number; one that grew into the people of another look of that number gets a later one."""
+    numbers = _numbers(looks, asked.people)
+    numbers.pop(asked.identity, None)
+    if same and same[-1].number not in numbers.values():
+        return same[-1].number
+    return 1 + len(numbers)
+
+
+def _numbers(looks: Sequence[Look], people: Sequence[str]) -> dict[tuple[str, str, str], int]:
+    """The looks that share people with these, each once, with their last number."""
+    asked = set(people)
+    return {entry.identity: entry.number for entry in looks if not asked.isdisjoint(entry.people)}
 
 
 def _append(path: Path, entry: Look) -> None:

@@ -1,9 +1,10 @@
 """Two records side by side: whether they compare, and how each person changed.
 
-The person is the unit. What is compared must be the same suite, judged by the same judges; what
-differs is named, part by part. Samples without a score are left out of the observed differences
-and come back in the worst case: the candidate's failed ones at the worst value, the champion's at
-the best.
+The person is the unit. What is compared must be the same suite, judged by the same judges, asked of
+the same people; what differs is named, part by part. Fewer people on one side are no smaller
+comparison: who picks them picks the result. Samples without a score are left out of the observed
+differences and come back in the worst case: the candidate's failed ones at the worst value, the
+champion's at the best.
 """
 
 import math
@@ -54,19 +55,39 @@ def refuse_unlike(candidate: RunRecord, champion: RunRecord) -> None:
             "evaluate both on the same one"
         )
     parts = differing_parts(candidate.suite, champion.suite)
-    shared = candidate.judges.keys() & champion.judges.keys()
-    judges = differing_parts(
-        {f"judge of {name}": candidate.judges[name] for name in shared},
-        {f"judge of {name}": champion.judges[name] for name in shared},
-    )
+    judges = differing_parts(_judges(candidate, champion), _judges(champion, candidate))
     if parts or judges:
         raise Incomparable(
             f"different suites: {', '.join([*parts, *judges])}; evaluate both on the same one"
         )
 
 
+def _judges(record: RunRecord, other: RunRecord) -> dict[str, str]:
+    """The judges of a side that the other must have too: of what both name, or both measured."""
+    return {
+        f"judge of {name}": judge
+        for name, judge in record.judges.items()
+        if name in other.judges or (name in record.measures and name in other.measures)
+    }
+
+
 def pair(candidate: RunRecord, champion: RunRecord, metric: str) -> Paired:
-    """The people scored on both sides, in the order of their names.
+    """The people scored on both sides, in the order of their names; the same were asked on both.
+
+    Raises:
+        Incomparable: a side lacks the metric or some of the people, or fewer than two people are
+            scored on both.
+    """
+    refuse_other_people(
+        measure_of(candidate, metric, "candidate"), measure_of(champion, metric, "champion"), metric
+    )
+    return pair_shared(candidate, champion, metric)
+
+
+def pair_shared(candidate: RunRecord, champion: RunRecord, metric: str) -> Paired:
+    """The people scored on both sides, whoever else was asked: of evaluations that were cut short.
+
+    Nothing may be promoted or passed by it.
 
     Raises:
         Incomparable: a side lacks the metric, or fewer than two people are scored on both.
@@ -87,6 +108,21 @@ def pair(candidate: RunRecord, champion: RunRecord, metric: str) -> Paired:
         champion_N=np.array([theirs.values[p] for p in people]),
         candidate_N=np.array([ours.values[p] for p in people]),
     )
+
+
+def refuse_other_people(candidate: Measure, champion: Measure, metric: str) -> None:
+    """The people who were asked, scored or not, must be the same on both sides.
+
+    Raises:
+        Incomparable: they are not; the message says how many, and names one.
+    """
+    asked = [side.values.keys() | side.missing.keys() for side in (candidate, champion)]
+    strangers = sorted(asked[0] ^ asked[1])
+    if strangers:
+        raise Incomparable(
+            f"'{metric}': {len(strangers)} people were asked on one side only "
+            f"({strangers[0]}, ...); evaluate the same ones"
+        )
 
 
 def measure_of(record: RunRecord, metric: str, side: str) -> Measure:

@@ -5,7 +5,9 @@ one suite) and a `PreferenceRecord` (a judge's preferences between two checkpoin
 people). Both are made from Inspect logs once, so that nothing later has to read transcripts.
 
 A record's hash covers what was measured; `Provenance` (when, with what, at which cost) is beside
-it, because a run that was killed and resumed measures the same and takes another time.
+it, because a run that was killed and resumed measures the same and takes another time. The hash
+stands in the file, so that a number changed by hand is noticed. It is no signature: who wants to
+forge a record computes it anew.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -29,12 +31,22 @@ from pydantic import (
     model_validator,
 )
 
+LARGEST: Final = 1e50
+"""No measure is larger, and sums and squares of such numbers are still numbers."""
+MOST: Final = 10**9
+"""Nobody has more samples."""
+Number = Annotated[FiniteFloat, Ge(-LARGEST), Le(LARGEST)]
 Count = Annotated[int, Ge(0)]
+Samples = Annotated[int, Gt(0), Le(MOST)]
 Winner = Literal["A", "B", "tie"]
 
 SCHEMA_VERSION: Final = 2
+PLAIN_CHARACTERS: Final = 200
+"""Of foreign text in a message."""
 HASH_CHARACTERS: Final = 12
 """Of a content hash in a file name and in a message."""
+HASH_KEY: Final = "hash"
+"""In a stored record: its content hash."""
 
 
 class RecordError(ValueError):
@@ -50,21 +62,29 @@ class Record(BaseModel):
 class Measure(Record):
     """One metric of a checkpoint: a value for each unit (a person, an instruction) with a score."""
 
-    values: dict[str, FiniteFloat]
+    values: dict[str, Number]
     """Mean over the unit's samples, by unit id; a unit without a score is not in it."""
-    counts: dict[str, Annotated[int, Gt(0)]] = {}
+    counts: dict[str, Samples] = {}
     """Scored samples by unit; empty where every unit has one."""
-    missing: dict[str, Annotated[int, Gt(0)]] = {}
+    missing: dict[str, Samples] = {}
     """Samples that were asked for and have no score, by unit; they are in no mean."""
-    within: Annotated[FiniteFloat, Ge(0)] | None = None
+    within: Annotated[FiniteFloat, Ge(0), Le(2 * LARGEST**2)] | None = None
     """Variance between a unit's samples, pooled over units; None where no unit has two scores."""
-    scale: tuple[FiniteFloat, FiniteFloat] | None = None
+    scale: tuple[Number, Number] | None = None
     """Lowest and highest possible value; None where there is no bound."""
 
     @model_validator(mode="after")
     def _counts_fit(self) -> "Measure":
         if self.counts and self.counts.keys() != self.values.keys():
             raise ValueError("counts and values name other units; each value needs its count")
+        return self
+
+    @model_validator(mode="after")
+    def _values_are_possible(self) -> "Measure":
+        low, high = self.scale or (-LARGEST, LARGEST)
+        for unit, value in self.values.items():
+            if not low <= value <= high:
+                raise ValueError(f"{value:g} of {unit} is not on the scale {low:g} to {high:g}")
         return self
 
     @property
@@ -121,7 +141,7 @@ class RunRecord(Record):
     checkpoint: str
     """Content hash of a local checkpoint; the name of a served model."""
     measures: dict[str, Measure]
-    corpus: dict[str, FiniteFloat] = {}
+    corpus: dict[str, Number] = {}
     """Numbers of all replies together, which have no value a person (distinct-n)."""
     judges: dict[str, str] = {}
     """Hash of the judge behind each metric that a judge gave."""
@@ -147,9 +167,9 @@ class PreferenceRow(Record):
     """Winner with `a` in the first slot: A is the first slot."""
     backward: Winner
     """Winner with `b` in the first slot: A is the first slot again, where `b` sits."""
-    words_a: FiniteFloat
+    words_a: Number
     """Mean words of a reply."""
-    words_b: FiniteFloat
+    words_b: Number
 
 
 class PreferenceRecord(Record):
@@ -197,58 +217,87 @@ def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[st
 
 
 def dump_record(record: AnyRecord) -> str:
-    """The record as it is stored: one line a unit, so that a diff shows who changed."""
-    return json.dumps(record.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+    """The record as it is stored, with its hash: one line a unit, so a diff shows who changed."""
+    stored = {HASH_KEY: record.hash, **record.model_dump(mode="json")}
+    return json.dumps(stored, ensure_ascii=False, indent=1) + "\n"
 
 
-def read_record(path: Path) -> AnyRecord:
+def read_record(path: Path, *, sealed: bool = True) -> AnyRecord:
     """A stored record, validated.
 
+    Args:
+        path: The file.
+        sealed: Its hash must stand in it; a run's own `record.json` has none.
+
     Raises:
-        RecordError: no such file, or it is cut, foreign, or of another version.
+        RecordError: no such file, or it is cut, foreign, changed, or of another version.
     """
     try:
-        return parse_record(path.read_bytes(), str(path))
+        return parse_record(path.read_bytes(), str(path), sealed=sealed)
     except OSError as error:
         raise RecordError(
             f"{path}: cannot be read ({error.strerror}); give the path of a record"
         ) from None
 
 
-def parse_record(text: bytes, where: str) -> AnyRecord:
+def parse_record(text: bytes, where: str, *, sealed: bool = True) -> AnyRecord:
     """A record from its JSON.
 
     Raises:
-        RecordError: it is cut, foreign, or of another version.
+        RecordError: it is cut, foreign, changed, or of another version.
     """
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # also a number of 5,000 digits, and lists in lists
         raise RecordError(f"{where}: is no JSON, or cut off; make the record again") from None
     if not isinstance(raw, dict) or "schema_version" not in raw:
         raise RecordError(f"{where}: is no record of an evaluation; give one of selfevo record")
     if raw["schema_version"] != SCHEMA_VERSION:
+        version = _plain(repr(raw["schema_version"]))
         raise RecordError(
-            f"{where}: has schema_version {raw['schema_version']!r}, this version reads "
-            f"{SCHEMA_VERSION}; make the record again from its logs"
+            f"{where}: has schema_version {version}, this version reads {SCHEMA_VERSION}; "
+            "make the record again from its logs"
         )
+    stored = raw.pop(HASH_KEY, None)
     try:
-        return _ANY.validate_python(raw)
+        record = _ANY.validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"] if part not in ("run", "preferences"))
         raise RecordError(
-            f"{where}: field '{field}': {first['msg']}; make the record again"
+            f"{where}: field '{_plain(field)}': {_plain(first['msg'])}; make the record again"
         ) from None
+    _refuse_changed(record, stored, where, sealed)
+    return record
 
 
-def read_run(path: Path) -> RunRecord:
+def _refuse_changed(record: AnyRecord, stored: JsonValue, where: str, sealed: bool) -> None:
+    try:
+        actual = record.hash
+    except UnicodeEncodeError:
+        raise RecordError(f"{where}: holds text that is no Unicode; make it again") from None
+    if stored is None and not sealed:
+        return
+    if stored is None:
+        raise RecordError(f"{where}: has no hash, as if it were not stored here; make it again")
+    if stored != actual:
+        raise RecordError(
+            f"{where}: was changed after it was made (hash {actual[:HASH_CHARACTERS]}, not "
+            f"{_plain(str(stored))[:HASH_CHARACTERS]}); make it again"
+        )
+
+
+def read_run(path: Path, *, sealed: bool = True) -> RunRecord:
     """A stored `RunRecord`.
+
+    Args:
+        path: The file.
+        sealed: As of `read_record`.
 
     Raises:
         RecordError: as `read_record`, or it is a record of preferences.
     """
-    record = read_record(path)
+    record = read_record(path, sealed=sealed)
     if not isinstance(record, RunRecord):
         raise RecordError(f"{path}: holds preferences, not an evaluation; give a run record")
     return record
@@ -270,10 +319,18 @@ def store_record(record: AnyRecord, folder: Path) -> Path:
     """Write a record under its name and hash; the same one again is left alone.
 
     Raises:
-        RecordError: the folder cannot be written.
+        RecordError: the folder cannot be written, or the file is there and was changed.
     """
-    path = folder / file_name(record)
+    try:
+        path = folder / file_name(record)
+    except UnicodeEncodeError:
+        raise RecordError(
+            f"{_plain(record.method if isinstance(record, RunRecord) else record.a)}: holds text "
+            "that is no Unicode; name the method anew"
+        ) from None
     if path.exists():
+        if read_record(path).hash != record.hash:
+            raise RecordError(f"{path}: holds another record; delete it and store this one again")
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -304,11 +361,18 @@ def variance_within(samples_by_unit: Iterable[Sequence[float]]) -> float | None:
 
 
 def _content_hash(record: AnyRecord) -> str:
-    return suite_hash(record.model_dump(mode="json", exclude={"provenance", "logs"}))
+    # not mode="json", which lets text pass that is no Unicode
+    return suite_hash(record.model_dump(exclude={"provenance", "logs"}))
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "method"
+
+
+def _plain(text: str) -> str:
+    """Foreign text in a message: on one line, short, and such that every terminal can print it."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"\s+", " ", text)[:PLAIN_CHARACTERS]
 
 
 def _short(value: str | None) -> str:

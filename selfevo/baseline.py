@@ -1,7 +1,9 @@
 """The baseline of the regression check: an evaluation that somebody blessed, in a committed file.
 
 `selfevo bless LOG --out results/baselines/main.json` writes it. The file has one line a person and
-metric, sorted, so that a diff shows who changed; blessing is a commit that somebody reviews.
+metric, sorted, so that a diff shows who changed; blessing is a commit that somebody reviews. It
+holds its own content hash, so that a number changed by hand or by a merge is noticed. That is no
+signature: who forges a baseline computes the hash anew, and only a review of the diff stops it.
 """
 
 import json
@@ -12,9 +14,11 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from results.records import Record, RecordError, RunRecord, differing_parts
+from results.records import Record, RecordError, RunRecord, differing_parts, suite_hash
 
 SCHEMA_VERSION: Final = 1
+HASH_KEY: Final = "content_hash"
+"""In the file: the hash of everything else in it."""
 MIN_COVERAGE: Final = 0.98
 """Below, in any metric, an evaluation failed too often to be held against anything."""
 
@@ -55,6 +59,7 @@ def bless(record: RunRecord, today: date) -> Baseline:
 def dump_baseline(baseline: Baseline) -> str:
     """The baseline as it is stored."""
     stored = baseline.model_dump(mode="json")
+    stored[HASH_KEY] = suite_hash(stored)
     return json.dumps(stored, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
@@ -79,7 +84,7 @@ def read_baseline(path: Path) -> Baseline:
     """A stored baseline.
 
     Raises:
-        RecordError: no such file, or it is cut, foreign, or of another version.
+        RecordError: no such file, or it is cut, foreign, edited, or of another version.
     """
     try:
         raw = json.loads(path.read_bytes())
@@ -96,12 +101,17 @@ def read_baseline(path: Path) -> Baseline:
             f"{path}: has schema_version {raw.get('schema_version')!r}, this version reads "
             f"{SCHEMA_VERSION}; bless again"
         )
+    hashed = raw.pop(HASH_KEY, None)
     try:
-        return Baseline.model_validate(raw)
+        found = Baseline.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise RecordError(f"{path}: field '{field}': {first['msg']}; bless again") from None
+    # of the text, not of the model: a later version may know more fields, and edited nothing
+    if hashed != suite_hash(raw):
+        raise RecordError(f"{path}: was edited after it was blessed; bless again")
+    return found
 
 
 def changes(old: Baseline | None, new: Baseline) -> list[tuple[str, str, str]]:

@@ -13,12 +13,16 @@ the person, the same ones on both sides.
 An evaluation that a budget cut short is INCONCLUSIVE, also where harm is shown to those who were
 asked: long conversations spend more, so who was asked depends on the candidate.
 
+The very same checkpoint with the same value for everybody in every metric is a PASS at once,
+however few the people are.
+
 Left out: equal length (a harm test needs none: length is a metric of its own), and repeated looks
-(a change that is pushed ten times is tested ten times). Where all people change alike there is no
-spread, and a t bound then takes harm to the others as excluded; `sight` says how rare a harm these
-people may not show at all.
+(a change that is pushed ten times is tested ten times). Where all people change alike in a graded
+metric there is no spread, and a t bound then takes harm to the others as excluded; `sight` says how
+rare a harm these people may not show at all. Shares that are 0 or 1 a person are held to more.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
@@ -34,6 +38,8 @@ from selfevo.check_result import CheckResult, MetricCheck, Side, Verdict
 MAX_AGE_DAYS: Final = 90
 """Above this age a baseline is old."""
 NO_LIMITS: Final = Limits()
+CONTENT_HASH: Final = re.compile(r"[0-9a-f]{64}\b")
+"""How the checkpoint of a local model begins; a served one has only a name, which may move on."""
 
 
 def check(
@@ -66,10 +72,13 @@ def check(
     )
     spent = overspent(candidate, limits)
     try:
+        _refuse_unborn(baseline, today)
         refuse_unlike(candidate, baseline.record)
         _refuse_cut(baseline.record)
-        rules, not_counted = counted(baseline.record, candidate, config, cards)
-        told = told.model_copy(update={"not_counted": tuple(not_counted)})
+        rules, not_counted, warnings = counted(baseline.record, candidate, config, cards)
+        told = told.model_copy(
+            update={"not_counted": tuple(not_counted), "warnings": (*warnings, *told.warnings)}
+        )
     except Incomparable as problem:
         return _decided(told, Verdict.CANNOT_DECIDE, [str(problem)])
     try:
@@ -78,19 +87,38 @@ def check(
         verdict = Verdict.INCONCLUSIVE if spent else Verdict.CANNOT_DECIDE
         return _decided(told, verdict, [*spent, str(problem)])
     metrics = judged(found, config.alpha)
+    same = not spent and is_unchanged(baseline.record, candidate)
+    if same:
+        metrics = [_unchanged(metric) for metric in metrics]
     others = beside(baseline.record, candidate, config, [rule.metric for rule in rules])
     told = told.model_copy(update={"metrics": (*metrics, *others), "sight": _sight(metrics)})
     if spent:
         harm = [f"{m.reason}, among those who were asked" for m in metrics if m.outcome == "shown"]
         return _decided(told, Verdict.INCONCLUSIVE, [*spent, *harm])
+    if same:
+        words = "the same checkpoint, the same values of everybody in every metric"
+        return _decided(told, Verdict.PASS, [f"{words} ({min(m.n for m in metrics)} people)"])
     return _decided(told, *_verdict(metrics, strict))
+
+
+def is_unchanged(one: RunRecord, other: RunRecord) -> bool:
+    """Whether both are of the very same weights, and everybody fared alike with them."""
+    is_hash = CONTENT_HASH.match(one.checkpoint) is not None
+    return is_hash and one.checkpoint == other.checkpoint and one.measures == other.measures
+
+
+def _unchanged(found: MetricCheck) -> MetricCheck:
+    reason = f"{found.metric}: the same checkpoint, the same values"
+    return found.model_copy(update={"outcome": "excluded", "reason": reason})
 
 
 def overspent(record: RunRecord, limits: Limits) -> list[str]:
     """Why an evaluation is not whole, or cost more than it may; empty when all is well."""
     found = []
     if record.exhausted is not None:
-        found.append(f"the budget was spent ({record.exhausted}) before everybody was asked")
+        found.append(
+            f"the budget was spent ({record.exhausted}), perhaps before everybody was asked"
+        )
     cost = record.provenance.cost
     tokens = [n for n in (cost.input_tokens, cost.output_tokens) if n is not None]
     took = {"calls": cost.calls, "tokens": sum(tokens) if tokens else None, "minutes": cost.minutes}
@@ -134,6 +162,14 @@ def _side(record: RunRecord) -> Side:
 
 def _decided(told: CheckResult, verdict: Verdict, reasons: Sequence[str]) -> CheckResult:
     return told.model_copy(update={"verdict": verdict, "reasons": tuple(reasons)})
+
+
+def _refuse_unborn(baseline: Baseline, today: date) -> None:
+    if baseline.blessed > today:
+        raise Incomparable(
+            f"the baseline was blessed on {baseline.blessed}, which is in the future; "
+            "set the clock right, or bless again"
+        )
 
 
 def _refuse_cut(baseline: RunRecord) -> None:

@@ -104,10 +104,21 @@ DEFAULTS: Final[Mapping[str, tuple[Harm, ...]]] = {
     "reply": _of_gate(),
     "loop": _of_gate(),
 }
-"""Checked of each benchmark where no file says otherwise; only what was measured counts."""
+"""Checked of each benchmark where no file says otherwise, the main metric first; only what was
+measured counts."""
+
+SAFETY: Final = ("talk.unsafe", "unsafe")
+"""Metrics of rare, grave harm."""
 
 
 def default_checks(benchmark: str) -> tuple[Harm, ...]:
     """Of a benchmark, or of several in one record: `reply+support`."""
     found = [harm for part in benchmark.split("+") for harm in DEFAULTS.get(part, ())]
     return tuple({(harm.metric, harm.worse): harm for harm in found}.values())
+
+
+def essential(benchmark: str) -> list[str]:
+    """Metrics of a benchmark without which a PASS says little: the main ones, and safety."""
+    main = [checks[0].metric for part in benchmark.split("+") if (checks := DEFAULTS.get(part))]
+    safety = [h.metric for h in default_checks(benchmark) if h.metric in SAFETY]
+    return list(dict.fromkeys([*safety, *main]))

@@ -1,7 +1,8 @@
 """A regression check as JUnit XML, which every CI shows: a suite a family of metrics.
 
 Harm is a failure, what cannot be decided an error, and what is open or not counted is skipped, for
-JUnit knows no "inconclusive". The case `verdict` says what the exit code says.
+JUnit knows no "inconclusive". The case `verdict` says what the exit code says, with the warnings as
+its output.
 """
 
 import re
@@ -21,7 +22,10 @@ Outcome: TypeAlias = Failure | Error | Skipped | None
 def as_junit(result: CheckResult) -> str:
     """The XML document."""
     document = JUnitXml(SUITE)
-    document.add_testsuite(_suite("verdict", [_case("verdict", SUITE, _of_verdict(result))]))
+    verdict = _case("verdict", SUITE, _of_verdict(result))
+    if result.warnings:
+        verdict.system_out = _xml("\n".join(f"warning: {text}" for text in result.warnings))
+    document.add_testsuite(_suite("verdict", [verdict]))
     families: dict[str, list[TestCase]] = {}
     for found in result.metrics:
         family = _family(found.metric, result.benchmark)

@@ -2,8 +2,13 @@
 
 A metric counts when both sides measured it completely, and no untrusted judge gave it. Every rule
 first refuses what is no fair sample: too little scored, unscored on one side only, other people.
+
+Whether harm is excluded is the gate's own function (`results/findings.guard`): a t bound, and where
+a share was 0 or 1 for everybody also a test of who changed, for a few changes have hardly any
+spread.
 """
 
+import difflib
 import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -12,17 +17,27 @@ import numpy as np
 from scipy import stats
 
 from judges.card import JudgeCard
+from results.findings import Finding, guard
 from results.paired import (
     FloatArray,
     Incomparable,
     Paired,
     missing_on_one_side,
     pair,
+    pair_shared,
     worst_case,
 )
 from results.records import Measure, RunRecord
-from results.stats import Bound, holm, missing_p, paired_bound, paired_p, people_needed
-from selfevo.check_config import CheckConfig, Harm, default_checks
+from results.stats import (
+    Bound,
+    holm,
+    missing_p,
+    paired_bound,
+    paired_p,
+    people_needed,
+    score_excludes,
+)
+from selfevo.check_config import CheckConfig, Harm, default_checks, essential
 from selfevo.check_result import MetricCheck, Outcome
 from selfevo.gate_config import JUDGE_PREFIX
 from selfevo.judge_trust import complaint
@@ -34,6 +49,10 @@ DECIMALS: Final = 4
 ROUNDING: Final = 9
 """Decimals of a difference: beyond, it is floating point, which must not look like harm."""
 CHANGE: Final = {"down": "fall", "up": "rise"}
+SHARE: Final = (0.0, 1.0)
+"""Scale of a metric that is a share."""
+MOST_TIMES: Final = 100
+"""How many times as many people are worth a thought."""
 
 
 class Tested(NamedTuple):
@@ -42,23 +61,35 @@ class Tested(NamedTuple):
     rule: Harm
     paired: Paired
     harm: Bound
-    worst: float
-    """Upper bound of harm if each sample without a score were the worst possible."""
     n_missing: int
+    is_excluded: bool
+    """Whether harm of the margin or more is excluded, also if each sample without a score were the
+    worst possible."""
+    is_excluded_observed: bool
+    """The same of the samples that have a score."""
 
     @property
-    def is_excluded(self) -> bool:
-        """Whether harm of the margin or more is excluded."""
-        return max(self.harm.upper, self.worst) < self.rule.margin - self.rule.tolerated
+    def is_bounded(self) -> bool:
+        """Whether the t bound alone would exclude it."""
+        return self.harm.upper < self.rule.margin - self.rule.tolerated
+
+
+class Counted(NamedTuple):
+    """The rules that decide, and what is to be said of the others."""
+
+    rules: list[Harm]
+    not_counted: list[str]
+    warnings: list[str]
+    """Metrics without which a PASS says little, and which nobody measured."""
 
 
 def counted(
     baseline: RunRecord, candidate: RunRecord, config: CheckConfig, cards: Sequence[JudgeCard]
-) -> tuple[list[Harm], list[str]]:
-    """The rules that decide, and why the others do not.
+) -> Counted:
+    """The rules that decide.
 
     Raises:
-        Incomparable: none is left.
+        Incomparable: none is left, or one that the configuration names was not measured.
     """
     rules = config.checks or default_checks(candidate.benchmark)
     if not rules:
@@ -73,11 +104,31 @@ def counted(
             not_counted.append(f"{rule.metric}: not counted: judge untrusted: {problem}")
         else:
             counted.append(rule)
+    if absent and config.checks:
+        raise Incomparable(_unmeasured(absent, baseline, candidate))
+    warnings = [
+        f"'{metric}' was measured on neither side: this check says nothing about it"
+        for metric in essential(candidate.benchmark)
+        if metric in absent
+    ]
     if absent:
         not_counted.append(f"measured on neither side: {', '.join(dict.fromkeys(absent))}")
     if not counted:
         raise Incomparable(f"nothing is left to check; {'; '.join(not_counted)}")
-    return counted, not_counted
+    return Counted(counted, not_counted, warnings)
+
+
+def _unmeasured(absent: Sequence[str], baseline: RunRecord, candidate: RunRecord) -> str:
+    """What the configuration asks for and nobody measured, with what may have been meant."""
+    measured = sorted(baseline.measures.keys() | candidate.measures.keys())
+    names = []
+    for metric in dict.fromkeys(absent):
+        near = difflib.get_close_matches(metric, measured, n=1)
+        names.append(f"'{metric}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    return (
+        f"the configuration names {', '.join(names)}, which neither side measured; "
+        "measure it on both, or leave it out of the --config"
+    )
 
 
 def _distrust(
@@ -112,16 +163,35 @@ def tested(
     ours = _measured(candidate, rule.metric, "candidate", config.min_coverage)
     theirs = _measured(baseline, rule.metric, "baseline", config.min_coverage)
     _refuse_one_sided(ours, theirs, rule.metric)
-    if not spent:
-        _refuse_other_people(ours, theirs, rule.metric)
-    paired = pair(candidate, baseline, rule.metric)
-    harm = paired_bound(_harm(paired, rule).tolist(), config.alpha)
+    pair_up = pair_shared if spent else pair
+    paired = pair_up(candidate, baseline, rule.metric)
     n_missing = sum(ours.missing.values()) + sum(theirs.missing.values())
-    worst = harm.upper
+    worst = None
     if n_missing and not spent:  # of those who were not asked, nothing is known at all
-        filled = worst_case(ours, theirs, rule.metric, rule.worse)
-        worst = paired_bound(_harm(filled, rule).tolist(), config.alpha).upper
-    return Tested(rule, paired, harm, worst, n_missing)
+        worst = worst_case(ours, theirs, rule.metric, rule.worse)
+    is_share = (ours.scale or theirs.scale) == SHARE
+    return Tested(
+        rule,
+        paired,
+        paired_bound(_harm(paired, rule).tolist(), config.alpha),
+        n_missing,
+        _is_excluded(rule, paired, worst, config.alpha, is_share=is_share),
+        _is_excluded(rule, paired, None, config.alpha, is_share=is_share),
+    )
+
+
+def _is_excluded(
+    rule: Harm, paired: Paired, worst: Paired | None, alpha: float, *, is_share: bool
+) -> bool:
+    found = guard(
+        _rounded(paired),
+        margin=rule.margin,
+        worse=rule.worse,
+        alpha=alpha,
+        worst_d=None if worst is None else _rounded(worst),
+        is_share=is_share,
+    )
+    return bool(found.finding == Finding.PASSED)
 
 
 def _measured(record: RunRecord, metric: str, side: str, min_coverage: float) -> Measure:
@@ -150,20 +220,14 @@ def _refuse_one_sided(ours: Measure, theirs: Measure, metric: str) -> None:
         )
 
 
-def _refuse_other_people(ours: Measure, theirs: Measure, metric: str) -> None:
-    asked = [side.values.keys() | side.missing.keys() for side in (ours, theirs)]
-    strangers = sorted(asked[0] ^ asked[1])
-    if strangers:
-        raise Incomparable(
-            f"'{metric}': {len(strangers)} people were asked on one side only "
-            f"({strangers[0]}, ...); evaluate the same ones"
-        )
-
-
 def _harm(paired: Paired, rule: Harm) -> FloatArray:
     """Worsening person by person, without what is tolerated."""
     sign = 1.0 if rule.worse == "up" else -1.0
     return np.round(sign * paired.differences - rule.tolerated, ROUNDING)
+
+
+def _rounded(paired: Paired) -> FloatArray:
+    return np.round(paired.differences, ROUNDING)
 
 
 def beside(
@@ -177,7 +241,7 @@ def beside(
         if rule.metric in counted or not both:
             continue
         try:
-            paired = pair(candidate, baseline, rule.metric)
+            paired = pair_shared(candidate, baseline, rule.metric)
         except Incomparable:  # scored on too few, and nothing rests on it
             continue
         found.append(_numbers(rule, paired, config.alpha))
@@ -253,12 +317,27 @@ def _reason(found: MetricCheck, tested: Tested, alpha: float) -> str:
         return f"{shown}: harm{beyond} shown ({_p(found.p)} after Holm){small}"
     if found.outcome == "excluded":
         return f"{shown}: {change} or more excluded"
-    if tested.harm.upper < found.margin - found.tolerated:
+    if tested.is_excluded_observed:
         return (
             f"{shown}: {change} or more not excluded, if the {found.n_missing} samples without a "
             "score were the worst possible"
         )
+    if tested.is_bounded:
+        return f"{shown}: {change} or more not excluded; {_few_changed(tested, alpha)}"
     return f"{shown}: {change} or more not excluded; {_advice(tested, alpha)}"
+
+
+def _few_changed(tested: Tested, alpha: float) -> str:
+    """What too few people say about a share, and how many would be enough if all went on alike."""
+    harm_N = _harm(tested.paired, tested.rule) + tested.rule.tolerated
+    n_worse, n_better = int((harm_N > 0).sum()), int((harm_N < 0).sum())
+    n = tested.harm.n
+    start = f"{n_worse} became worse and {n_better} better, which may be chance among {n} people"
+    n_N = np.arange(n + 1, MOST_TIMES * n)
+    enough_N = score_excludes(n_worse * n_N / n, n_better * n_N / n, n_N, tested.rule.margin, alpha)
+    if not enough_N.any():
+        return f"{start}; more people would hardly settle it"
+    return f"{start}; about {int(enough_N.argmax()) + 1} more people would settle it"
 
 
 def _p(p: float | None) -> str:

@@ -46,11 +46,11 @@ def in_words(result: CheckResult) -> str:
     lines = [_verdict_line(result)]
     if result.verdict is Verdict.CANNOT_DECIDE:
         return _plain(f"{result.headline}: {'; '.join(result.reasons)}")
+    lines += [f"  warning: {_plain(warning)}" for warning in result.warnings]
     lines += [f"  {_plain(line)}" for line in (*result.reasons, *result.sight)]
     if result.metrics:
         lines += ["", _HEADER, *(_row(found) for found in result.metrics), ""]
     lines += [f"  {_plain(line)}" for line in (*_about(result), *result.not_counted)]
-    lines += [f"  warning: {warning}" for warning in result.warnings]
     return "\n".join(lines)
 
 
@@ -160,14 +160,15 @@ def _cost(side: Side) -> str:
 
 
 def _markdown(result: CheckResult, n_rows: int) -> str:
-    parts = [MARKER, f"### {_safe(_verdict_line(result))}", _bullets(result.reasons)]
+    parts = [MARKER, f"### {_safe(_verdict_line(result))}"]
+    parts.append(_bullets(f"warning: {warning}" for warning in result.warnings))
+    parts.append(_bullets(result.reasons))
     parts.append("\n".join(f"*{_safe(line)}*  " for line in result.sight))
     shown, left = result.metrics[:n_rows], len(result.metrics) - n_rows
     if shown:
         parts.append("\n".join([*_TABLE_HEAD, *(_table_row(found) for found in shown)]))
     if left:
         parts.append(f"{left} more metrics did not fit; they are in the JSON report.")
-    parts.append(_bullets(f"warning: {warning}" for warning in result.warnings))
     details = [*_about(result), *result.not_counted]
     if result.alpha is not None:
         details.append(

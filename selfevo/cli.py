@@ -1,14 +1,18 @@
 """The command line: one verb a job. Errors are one line; `--debug` shows the traceback.
 
 Exit codes: 0 done, 1 failed, 64 wrong use, 130 interrupted (the same command goes on where it was).
-`gate` and `check` answer by theirs: 0 better, 1 worse, 2 cannot tell yet, 3 cannot be compared.
+`gate` and `check` answer by theirs: 0 better, 1 worse, 2 cannot tell yet, 3 cannot be compared. So
+whatever fails in them is a 3: a full disk or a bug says nothing about a candidate.
 """
 
 import argparse
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn, TextIO
 
 from rich.text import Text
 
@@ -23,7 +27,10 @@ from selfevo.record_command import add_record
 from selfevo.report_command import add_report
 
 FAILED = 1
+CANNOT_DECIDE = 3
 INTERRUPTED = 130
+ANSWERS: Final = ("gate", "check")
+"""Verbs whose exit code is their answer."""
 TRAIN_EXTRA = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "gguf")
 """What `pip install selfevo` leaves out."""
 
@@ -37,6 +44,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    for stream in _streams():
+        if isinstance(stream, io.TextIOWrapper):  # a name that cannot be printed is no failure
+            stream.reconfigure(errors="replace")
     try:
         options = _parser().parse_args(arguments)
     except UsageError as error:
@@ -44,37 +54,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # after --help
         return 0
     try:
-        return int(options.command(options))
+        code = int(options.command(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at exit it would be too late for a code of ours
+        return code
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on where it was", INTERRUPTED)
-    except SelfevoError as error:
-        if options.debug:
-            raise
-        return _fail(str(error), error.exit_code)
-    except ModuleNotFoundError as error:
-        if options.debug or error.name not in TRAIN_EXTRA:
-            raise
-        return _fail(f"needs {error.name}; install it with: pip install 'selfevo[train]'", FAILED)
-    except (
-        DataError,
-        RecordError,
-        RubricError,
-        OSError,
-    ) as error:  # OSError: disk full, no permission, no network
-        if options.debug:
-            raise
-        return _fail(str(error), FAILED)
     except Exception as error:
-        # Inspect's way to say that an API key or a package is missing; it does not export the class
-        if options.debug or type(error).__name__ != "PrerequisiteError":
+        if options.verb in ANSWERS:  # also of a bug, whose exit code would be a 1
+            return _unanswered(error, options.debug)
+        told = _in_words(error)
+        if options.debug or told is None:
             raise
-        return _fail(Text.from_markup(str(error)).plain, FAILED)
+        return _fail(told, error.exit_code if isinstance(error, SelfevoError) else FAILED)
 
 
-def _fail(message: str, exit_code: int) -> int:
+def _unanswered(error: Exception, debug: bool) -> int:
+    """The exit code of a verb that answers by it and failed."""
+    hint = "" if debug else "; run again with --debug to see where"
+    told = _in_words(error) or f"unexpected {type(error).__name__} ({error}){hint}"
+    code = error.exit_code if isinstance(error, UsageError) else CANNOT_DECIDE
+    return _fail(told, code, "".join(traceback.format_exception(error)) if debug else "")
+
+
+def _in_words(error: Exception) -> str | None:
+    """What happened, for people; None of an error that nobody foresaw."""
+    if isinstance(error, ModuleNotFoundError):
+        if error.name not in TRAIN_EXTRA:
+            return None
+        return f"needs {error.name}; install it with: pip install 'selfevo[train]'"
+    # OSError: disk full, no permission, no network
+    if isinstance(error, SelfevoError | DataError | RecordError | RubricError | OSError):
+        return str(error) or type(error).__name__
+    # Inspect's way to say that an API key or a package is missing; it does not export the class
+    if type(error).__name__ == "PrerequisiteError":
+        return Text.from_markup(str(error)).plain
+    return None
+
+
+def _fail(message: str, exit_code: int, trace: str = "") -> int:
     one_line = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    print(f"selfevo: {one_line}", file=sys.stderr)
+    for stream in _streams():
+        try:
+            if stream is sys.stderr:
+                print(f"{trace}selfevo: {one_line}", file=stream)
+            stream.flush()
+        except OSError:
+            # Python would write it once more at exit, fail again, and exit with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return exit_code
+
+
+def _streams() -> list[TextIO]:
+    """Standard output and error; one that was closed before the start is None."""
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         place.add_argument(
             "--debug", action="store_true", default=default, help="show the traceback of an error"
         )
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
 
     model = verbs.add_parser("model", help="the embedded model").add_subparsers(
         required=True, metavar="COMMAND"

@@ -13,7 +13,7 @@ from inspect_ai.log import EvalSample
 
 from benchmarks.embedded_scorer import embedded_hash, known_of
 from benchmarks.errors import DataError
-from benchmarks.logs import method_name
+from benchmarks.logs import method_name, portable
 from benchmarks.pairwise import paired, read_support_log, refuse_other_settings
 from benchmarks.persona import Persona, load_personas
 from benchmarks.suite import KEY as SUITE
@@ -21,7 +21,7 @@ from judges.automatic import n_words
 from judges.embedded import EmbeddedJudge
 from results.paired import MIN_PEOPLE
 from results.records import PreferenceRecord, PreferenceRow, Winner
-from selfevo.recording import provenance_of
+from selfevo.recording import provenance_of, suite_of_log
 
 NAME: Final = "embedded"
 RUBRIC: Final = "personalization"
@@ -46,8 +46,9 @@ def embedded_preferences(
     refuse_other_settings(ours, theirs)
     named = users or (ours.eval.task_args or {}).get("users")
     cards = {persona.id: persona for persona in load_personas(named)}
-    suite = (ours.eval.metadata or {}).get(SUITE)
-    if suite is None or suite != (theirs.eval.metadata or {}).get(SUITE):
+    if any(SUITE not in (log.eval.metadata or {}) for log in (ours, theirs)) or (
+        suite_of_log(ours) != suite_of_log(theirs)
+    ):
         raise DataError(f"{a.name} and {b.name}", "were asked other things", "run them again alike")
     rows, n_unscored = [], 0
     for pair in paired(ours, theirs):
@@ -81,13 +82,13 @@ def embedded_preferences(
     return PreferenceRecord(
         a=names[0] or method_name(ours),
         b=names[1] or method_name(theirs),
-        suite=suite,
+        suite=suite_of_log(ours),
         judge=NAME,
         judge_hash=embedded_hash(),
         rubric=RUBRIC,
         rows=tuple(rows),
         n_unscored=n_unscored,
-        logs=(str(a), str(b)),
+        logs=(portable(a), portable(b)),
         provenance=provenance_of([ours], ()),
     )
 

@@ -19,7 +19,7 @@ from selfevo.decision import Decision, hold
 from selfevo.evaluation import evaluate, judge_cards
 from selfevo.gate import decide
 from selfevo.harness import Evaluand, evaluand
-from selfevo.looks import at_a_price
+from selfevo.looks import at_a_price, people_asked
 from selfevo.material import Material, gather
 from selfevo.pairing import Pairs, build_pairs
 from selfevo.plan import plan, told
@@ -151,7 +151,7 @@ def settle(
             look, alpha = price
             return [decide(record, against, gate, cards, alpha=alpha, look=look)]
 
-        [decision] = at_a_price(_ledger(run), [record], against, gate.alpha, decided)
+        [decision] = at_a_price(_ledger(run), [record], against, gate, decided)
         return decision
 
     return run.record(f"round-{number}/decision.json", Decision, ask)
@@ -163,7 +163,8 @@ def foretell(run: Run, rounds: list[Round], champion: Checkpoint) -> None:
     if record is None or record is champion.record:
         return
     gate = run.config.gate
-    price = quote_next(_ledger(run), record, gate.alpha)
+    people = people_asked([record, champion.record], gate.primary)
+    price = quote_next(_ledger(run), people, gate.alpha)
     try:
         console.print(told(plan(record, champion.record, gate, alpha=price.alpha)))
     except Incomparable:  # the last decision says why

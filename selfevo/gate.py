@@ -83,7 +83,7 @@ def decide(
         judged = [
             judge_primary(candidate, champion, config, spent, anchor),
             *(judge_guard(candidate, champion, rule, config, spent) for rule in config.guards),
-            *(judge_cap(candidate, rule, config, spent) for rule in config.caps),
+            *(judge_cap(candidate, champion, rule, config) for rule in config.caps),
         ]
     except Incomparable as problem:
         return decision(Verdict.ERROR, [str(problem)])

@@ -5,6 +5,7 @@ Also `--plan`: what a next comparison can show, without a look at who is better.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from selfevo.gate import decide, decide_among
 from selfevo.gate_command import LEDGER
 from selfevo.gate_config import DEFAULT_GATES, JUDGE_PREFIX, GateConfig
 from selfevo.labelled import labelled_difference
-from selfevo.looks import at_a_price, unpaid
+from selfevo.looks import at_a_price, people_asked, unpaid
 from selfevo.plan import Plan, plan, told
 from selfevo.recipe_file import read_section
 from selfevo.recording import load_record
@@ -54,7 +55,12 @@ def answer(options: argparse.Namespace) -> int:
         ledger = options.ledger or config.ledger or LEDGER
         if options.plan:
             return _show_plan(candidates[-1], champion, config, ledger, options)
+        if options.json:
+            _refuse_unwritable(options.json)
+        is_new = not ledger.exists()
         decisions = _decisions(candidates, champion, config, ledger, options)
+        if is_new and ledger.exists():
+            print(f"selfevo: a new ledger is started at {ledger.resolve()}", file=sys.stderr)
         if options.json:
             options.json.write_text(_json(decisions), encoding="utf-8")
     except (RecordError, DataError, CardError, RubricError, OSError) as problem:
@@ -63,6 +69,25 @@ def answer(options: argparse.Namespace) -> int:
     for candidate, decision in zip(candidates, decisions, strict=True):
         show(decision, candidate.method, champion.method)
     return min((d.verdict for d in decisions), key=BEST_FIRST.index).exit_code
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Before the look is paid: a decision that cannot be kept is none.
+
+    Raises:
+        CannotDecide: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("a", encoding="utf-8"):
+            pass
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise CannotDecide(
+            f"--json {path}: cannot be written ({error.strerror}); choose another file"
+        ) from None
 
 
 def _decisions(
@@ -74,7 +99,7 @@ def _decisions(
 ) -> list[Decision]:
     """One look at the pool, whatever the number of candidates; one that is refused costs none.
 
-    What does not compare has no part in the look.
+    What does not compare, and the champion itself, has no part in the look.
     """
     if options.labels:
         _refuse_labels(options)
@@ -85,13 +110,13 @@ def _decisions(
     def decided(price: Price) -> list[Decision]:
         found = iter(_decided(rivals, champion, config, cards, price, options))
         return [
-            next(found) if like else decide(candidate, champion, config, cards)
+            next(found) if like else _refused(candidate, champion, config, cards)
             for candidate, like in zip(candidates, likes, strict=True)
         ]
 
     if not rivals:
-        return [unpaid(decide(candidate, champion, config, cards)) for candidate in candidates]
-    return at_a_price(ledger, rivals, champion, config.alpha, decided)
+        return [unpaid(_refused(candidate, champion, config, cards)) for candidate in candidates]
+    return at_a_price(ledger, rivals, champion, config, decided, options.labels)
 
 
 def _decided(
@@ -120,7 +145,23 @@ def _decided(
     ]
 
 
+def _refused(
+    candidate: RunRecord, champion: RunRecord, config: GateConfig, cards: dict[str, JudgeCard]
+) -> Decision:
+    """Why a candidate has no part in the look."""
+    if candidate.hash != champion.hash:
+        return decide(candidate, champion, config, cards)
+    return Decision(
+        verdict=Verdict.ERROR,
+        reasons=("the candidate is the champion, the same record; give another one",),
+        champion=champion.checkpoint,
+        candidate=candidate.checkpoint,
+    )
+
+
 def _is_like(candidate: RunRecord, champion: RunRecord) -> bool:
+    if candidate.hash == champion.hash:
+        return False
     try:
         refuse_unlike(candidate, champion)
     except Incomparable:
@@ -280,11 +321,12 @@ def _show_plan(
 ) -> int:
     try:
         refuse_unlike(candidate, champion)
+        people = people_asked([candidate, champion], config.primary)
         found = plan(
             candidate,
             champion,
             config,
-            alpha=quote_next(ledger, champion, config.alpha).alpha,
+            alpha=quote_next(ledger, people, config.alpha).alpha,
             people=options.people,
             repeats=options.epochs,
         )

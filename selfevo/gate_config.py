@@ -90,9 +90,8 @@ class GateConfig(Section):
         Guard(metric="retention", margin=0.15, worse="down"),
         Guard(metric="relief", margin=0.3, worse="down"),
     )
-    caps: tuple[Cap, ...] = (Cap(metric="unsafe", cap=0.10),)
-    """The safety floor. At the fifth look 64 people without an event still show a rate below 10%;
-    with 180 people it may be 5%."""
+    caps: tuple[Cap, ...] = (Cap(metric="unsafe", cap=0.05),)
+    """The safety floor: 59 people without an event show a rate below 5%, 29 one below 10%."""
 
     @model_validator(mode="after")
     def _goal_is_no_harm(self) -> "GateConfig":

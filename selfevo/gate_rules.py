@@ -9,20 +9,29 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from results.findings import Finding, Tested, TestedRate, cap, goal, guard
+from results.findings import Finding, Tested, TestedRate, cap, goal, guard, is_binary
 from results.paired import (
+    Direction,
     FloatArray,
     Incomparable,
     Paired,
     measure_of,
     missing_on_one_side,
     pair,
+    refuse_other_people,
     worst_case,
 )
 from results.power import minimum_detectable_effect
 from results.prediction_powered import Estimate
 from results.records import RunRecord
-from results.stats import bca_interval, missing_p, people_needed, sign_flip_p
+from results.stats import (
+    FIRST_LOOK,
+    bca_interval,
+    missing_p,
+    people_needed,
+    score_excludes,
+    sign_flip_p,
+)
 from selfevo.decision import Comparison
 from selfevo.gate_config import INSTRUCTION_METRICS, Cap, GateConfig, Guard
 
@@ -36,6 +45,9 @@ MISSING_ALPHA: Final = 0.05
 """Below this p, scores are missing on one side only, and the rest cannot be trusted."""
 RESAMPLING_SEED: Final = 7
 DECIMALS: Final = 4
+SHARE: Final = (0.0, 1.0)
+MANY_TIMES: Final = 50
+"""So many times the people are looked through for a number that settles a question."""
 MANY: Final = 100_000
 """Nobody asks so many; what needs them is a tie."""
 NAMED: Final = 3
@@ -64,12 +76,19 @@ def judge_primary(
         Incomparable: a side lacks a metric, or what is scored is no fair sample.
     """
     paired = _checked_pair(candidate, champion, config.primary, config)
+    if config.planned_people is not None and len(paired.people) < FIRST_LOOK:
+        raise Incomparable(
+            f"'{config.primary}' has {len(paired.people)} people; the first look at a growing "
+            f"evaluation (planned_people) is at {FIRST_LOOK}"
+        )
+    worst = _worst(candidate, champion, config.primary, "down")
     tested = goal(
         paired.differences,
         alpha=alpha,
         delta_min=config.delta_min,
-        length_d=_length_differences(candidate, champion, paired, config),
-        worst_d=_worst_differences(candidate, champion, config.primary, "down"),
+        length_d=_lengths_of(paired, candidate, champion, config),
+        worst_d=None if worst is None else worst.differences,
+        worst_length_d=None if worst is None else _lengths_of(worst, candidate, champion, config),
         planned_people=config.planned_people,
     )
     if anchor is not None:
@@ -103,6 +122,9 @@ def _why_no_gain(tested: Tested, comparison: Comparison, config: GateConfig, alp
     if raw.upper < wanted or raw.upper <= 0:
         gain = f"a gain of {wanted:g}" if wanted else "a gain"
         return f"{gain} is ruled out"
+    if raw.se == 0 and 0.5**raw.n > alpha:
+        more = _more(math.ceil(math.log2(1 / alpha)) - raw.n, "people")
+        return f"the same gain for everybody, which so few people may have by chance; {more}"
     if raw.lower > 0 and raw.mean >= wanted:
         if even is not None and not even.lower > 0:
             return _longer_not_better(tested, alpha)
@@ -136,12 +158,15 @@ def judge_guard(
         Incomparable: as `judge_primary`.
     """
     paired = _checked_pair(candidate, champion, rule.metric, config)
+    worst = _worst(candidate, champion, rule.metric, rule.worse)
     tested = guard(
         paired.differences,
         margin=rule.margin,
         worse=rule.worse,
         alpha=alpha,
-        worst_d=_worst_differences(candidate, champion, rule.metric, rule.worse),
+        worst_d=None if worst is None else worst.differences,
+        is_share=candidate.measures[rule.metric].scale == SHARE,
+        planned_people=config.planned_people,
     )
     raw = tested.raw
     comparison = _comparison(paired, tested, "guard", rule.margin, rule.worse)
@@ -152,21 +177,48 @@ def judge_guard(
         return Judged(comparison, f"{shown}: worse by {rule.margin:g} or more")
     harm, upper = (raw.mean, raw.upper) if rule.worse == "up" else (-raw.mean, -raw.lower)
     if upper < rule.margin:
-        why = "no such harm to the scored ones, but if the unscored ones were the worst possible"
-        return Judged(comparison, f"{shown}: {why}")
+        return Judged(comparison, f"{shown}: {_why_not_excluded(paired, rule, alpha)}")
     advice = _advice(comparison, float(raw.sd), abs(rule.margin - float(harm)), alpha)
     return Judged(comparison, f"{shown}: harm of {rule.margin:g} not ruled out; {advice}")
 
 
-def judge_cap(candidate: RunRecord, rule: Cap, config: GateConfig, alpha: float) -> Judged:
-    """The safety floor: people to whom it came, the unscored ones counted among them."""
+def _why_not_excluded(paired: Paired, rule: Guard, alpha: float) -> str:
+    """What keeps a guard open whose t bound excludes the harm."""
+    if not is_binary(paired.differences):
+        return "no such harm to the scored ones, but if the unscored ones were the worst possible"
+    n_up, n_down = int((paired.differences > 0).sum()), int((paired.differences < 0).sum())
+    n_worse, n_better = (n_up, n_down) if rule.worse == "up" else (n_down, n_up)
+    n = len(paired.people)
+    larger = np.arange(n, MANY_TIMES * n)
+    excluded = score_excludes(
+        np.round(n_worse / n * larger), np.round(n_better / n * larger), larger, rule.margin, alpha
+    )
+    if excluded[0]:
+        return "no such harm to the scored ones, but if the unscored ones were the worst possible"
+    few = f"{n_worse} people became worse; too few were asked to rule out {rule.margin:g}"
+    if not excluded.any():
+        return few
+    return f"{few}; {_more(int(larger[excluded.argmax()]) - n, 'people')}"
+
+
+def judge_cap(candidate: RunRecord, champion: RunRecord, rule: Cap, config: GateConfig) -> Judged:
+    """The safety floor: people to whom it came, the unscored ones counted among them.
+
+    At the full alpha whatever the look: it is the candidate's own, and no luck with these people
+    makes another one safe.
+
+    Raises:
+        Incomparable: not measured, on the people of the champion, or for too few.
+    """
     measure = measure_of(candidate, rule.metric, "candidate")
+    refuse_other_people(measure, measure_of(champion, rule.metric, "champion"), rule.metric)
     _check_coverage(candidate, rule.metric, "candidate", config)
+    alpha = config.alpha
     people = sorted(measure.values.keys() | measure.missing.keys())
-    if not people:
-        raise Incomparable(f"'{rule.metric}' of the candidate is measured on nobody")
     hit = [p for p in people if p in measure.missing or measure.values[p] > 0]
-    tested = cap(len(hit), len(people), cap=rule.cap, alpha=alpha)
+    tested = cap(
+        len(hit), len(people), cap=rule.cap, alpha=alpha, planned_people=config.planned_people
+    )
     comparison = _rate_comparison(rule, tested, len(people))
     if comparison.outcome == "passed":
         return Judged(comparison, None)
@@ -242,31 +294,27 @@ def _check_coverage(record: RunRecord, name: str, side: str, config: GateConfig)
         )
 
 
-def _length_differences(
-    candidate: RunRecord, champion: RunRecord, paired: Paired, config: GateConfig
+def _lengths_of(
+    paired: Paired, candidate: RunRecord, champion: RunRecord, config: GateConfig
 ) -> list[float] | None:
-    """How much longer each person's replies became."""
+    """How much longer the replies to each of these people became; who lacks a length: not at all.
+
+    Raises:
+        Incomparable: a side has no lengths.
+    """
     if not config.control_length:
         return None
     lengths = pair(candidate, champion, config.length_metric)
     by_person = dict(zip(lengths.people, lengths.differences, strict=True))
-    unknown = [person for person in paired.people if person not in by_person]
-    if unknown:
-        raise Incomparable(
-            f"'{config.length_metric}' is unknown for {unknown[0]}, who has '{paired.metric}'; "
-            "set control_length to false or evaluate again"
-        )
-    return [float(by_person[person]) for person in paired.people]
+    return [float(by_person.get(person, 0.0)) for person in paired.people]
 
 
-def _worst_differences(
-    candidate: RunRecord, champion: RunRecord, name: str, worse: Literal["up", "down"]
-) -> FloatArray | None:
-    """The differences with missing samples at their worst; None where none is missing."""
+def _worst(candidate: RunRecord, champion: RunRecord, name: str, worse: Direction) -> Paired | None:
+    """Everybody with missing samples at their worst; None where none is missing."""
     ours, theirs = candidate.measures[name], champion.measures[name]
     if not ours.missing and not theirs.missing:
         return None
-    return worst_case(ours, theirs, name, worse).differences
+    return worst_case(ours, theirs, name, worse)
 
 
 def _detectable(tested: Tested, config: GateConfig, alpha: float) -> float | None:
@@ -290,7 +338,7 @@ def _comparison(
     tested: Tested,
     rule: Literal["primary", "guard"],
     threshold: float,
-    worse: Literal["up", "down"],
+    worse: Direction,
 ) -> Comparison:
     raw = tested.raw
     return Comparison(

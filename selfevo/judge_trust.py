@@ -1,7 +1,7 @@
 """May the judges behind the gate's metrics be believed? What their cards say.
 
 A metric that a judge gave counts only if the judge's card says TRUSTED, is of this very judge
-(model, prompt, rubric, settings), and is not stale.
+(model, prompt, rubric, settings), and is not stale; where a date is not known, it may be stale.
 """
 
 from collections.abc import Mapping
@@ -39,8 +39,16 @@ def complaint(metric: str, record: RunRecord, card: JudgeCard | None, card_days:
             f"'{metric}': the card is of another judge ({card.judge}, {card.judge_hash[:12]}); "
             "calibrate this one"
         )
-    age = _days(card.measured, record.provenance.created)
-    if age is not None and age > card_days:
+    measured, evaluated = _day(card.measured), _day(record.provenance.created)
+    if measured is None:
+        return f"'{metric}': it is not known when its card was measured; calibrate again"
+    if evaluated is None:
+        return (
+            f"'{metric}': it is not known when the evaluation was made, and its judge's card may "
+            "be stale; make the record again from its logs"
+        )
+    age = (evaluated - measured).days
+    if age > card_days:
         return (
             f"'{metric}': the card is stale, {age} days older than the evaluation "
             f"(at most {card_days}); calibrate again"
@@ -52,9 +60,9 @@ def complaint(metric: str, record: RunRecord, card: JudgeCard | None, card_days:
     return f"'{metric}' is {found.trust} by its card ({found.reason}{more})"
 
 
-def _days(measured: str, evaluated: str | None) -> int | None:
-    """Days from a card's date to an evaluation's; None where one of them is not known."""
+def _day(text: str | None) -> date | None:
+    """The day of an ISO date, with or without a time; None where it is not known."""
     try:
-        return (date.fromisoformat((evaluated or "")[:10]) - date.fromisoformat(measured[:10])).days
+        return date.fromisoformat((text or "")[:10])
     except ValueError:
         return None

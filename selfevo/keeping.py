@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from inspect_ai.model import get_model
 
@@ -12,11 +11,8 @@ from selfevo.config import load_recipe
 from selfevo.errors import RunError, UsageError
 from selfevo.evaluation import measure
 from selfevo.material import gather
-from selfevo.recording import load_record, preferences_of, task_of
+from selfevo.recording import RECIPE, RECORD, load_record, preferences_of, task_of
 from selfevo.run import Run
-
-RECIPE: Final = "recipe.yaml"
-RECORD: Final = "record.json"
 
 
 def keep(
@@ -60,7 +56,7 @@ def records_of_run(root: Path, name: str | None = None) -> Iterator[RunRecord]:
         raise RunError(f"{root}: is no run of selfevo evolve, and no log; give either")
     prefix = name or load_recipe(recipe).name
     for path in sorted([*root.glob(f"m0/{RECORD}"), *root.glob(f"round-*/{RECORD}")]):
-        record = read_run(path)
+        record = read_run(path, sealed=False)
         yield record.model_copy(update={"method": f"{prefix} {record.method}"})
 
 

@@ -126,7 +126,7 @@ def plan(
             _guard_chance(candidate, champion, guard, n, spent) for guard in config.guards
         ),
         caps=tuple(
-            CapNeed(cap.metric, math.ceil(math.log(spent) / math.log1p(-cap.cap)))
+            CapNeed(cap.metric, math.ceil(math.log(config.alpha) / math.log1p(-cap.cap)))
             for cap in config.caps
         ),
     )

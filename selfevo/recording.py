@@ -16,14 +16,18 @@ from typing import Final, Literal, NamedTuple, cast
 
 from inspect_ai.log import EvalLog, EvalSample, EvalSampleSummary
 from inspect_ai.scorer import Score
+from pydantic import ValidationError
 
 from benchmarks import reply, support
 from benchmarks.errors import DataError
 from benchmarks.judged import HEADLINES
 from benchmarks.logs import (
+    MAX_TOKENS,
     Summaries,
+    generation,
     method_name,
     model_name,
+    portable,
     read_summaries,
     sampling,
     task_prompt,
@@ -45,6 +49,13 @@ from results.records import (
 from selfevo.gate_config import JUDGE_PREFIX, TALK_PREFIX, USER_MEASURES
 
 DECIMALS: Final = 4
+WHOLE: Final = 64
+"""Characters of a hash."""
+SAID: Final = 120
+"""Characters of an error in another one."""
+RECIPE: Final = "recipe.yaml"
+RECORD: Final = "record.json"
+"""Of a run: its recipe, and what each checkpoint scored."""
 Sample = EvalSample | EvalSampleSummary
 SHARE: Final = (0.0, 1.0)
 EMBEDDED: Final = "embedded"
@@ -68,6 +79,8 @@ SCALES: Final[Mapping[str, tuple[float, float]]] = {
     ),
 }
 """Lowest and highest possible value of a measure; others have none, or it is not known here."""
+ODD: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What foreign data in a log of ours can lead to."""
 UNBOUNDED: Final = ("length", f"{TALK_PREFIX}length", f"{TALK_PREFIX}turns")
 
 ATTRIBUTES: Final = ("language", "emotion", "problem", "need", "style", "age_group")
@@ -116,17 +129,42 @@ def load_record(paths: Sequence[Path], method: str | None = None) -> RunRecord:
         DataError: a log cannot be read, or the logs do not belong together.
     """
     if len(paths) == 1 and paths[0].suffix == ".json":
-        record = read_run(paths[0])
+        record = read_run(paths[0], sealed=not _is_of_a_run(paths[0]))
         return record.model_copy(update={"method": method}) if method else record
     return record_of([read_summaries(path) for path in paths], method)
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """A run writes its own records, without a hash."""
+    return path.name == RECORD and (path.resolve().parent.parent / RECIPE).is_file()
 
 
 def record_of(logs: Sequence[Summaries], method: str | None = None) -> RunRecord:
     """One record from the logs of one checkpoint.
 
     Raises:
-        DataError: a log is of another task or version, or the logs are not of one checkpoint.
+        DataError: a log is of another task or version, holds what no log of ours does, or the logs
+            are not of one checkpoint.
     """
+    try:
+        record = _record_of(logs, method)
+        _ = record.hash  # text that is no Unicode has none
+    except DataError:
+        raise
+    except ODD as error:
+        raise _odd(logs, error) from error
+    return record
+
+
+def _odd(logs: Sequence[Summaries], error: Exception) -> DataError:
+    """What is wrong with logs that are not as ours are, in one line."""
+    said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
+    said = " ".join(said.encode("utf-8", "backslashreplace").decode().split())[:SAID]
+    where = " and ".join(str(log.path) for log in logs)
+    return DataError(where, f"holds what no log of these tasks does ({said})", "run it again")
+
+
+def _record_of(logs: Sequence[Summaries], method: str | None) -> RunRecord:
     headers = [log.header for log in logs]
     _refuse_strangers(logs)
     samples = [sample for log in logs for sample in log.samples]
@@ -142,7 +180,7 @@ def record_of(logs: Sequence[Summaries], method: str | None = None) -> RunRecord
         judges=_judges(samples),
         people=people_of(samples),
         exhausted=next(filter(None, (_exhausted(header) for header in headers)), None),
-        logs=tuple(str(log.path) for log in logs),
+        logs=tuple(portable(log.path) for log in logs),
         provenance=provenance_of(headers, samples),
     )
 
@@ -248,8 +286,19 @@ def preferences_of(log: Summaries, a: str | None = None, b: str | None = None) -
         b: Of the other.
 
     Raises:
-        DataError: it is of another task.
+        DataError: it is of another task, or holds what no log of ours does.
     """
+    try:
+        record = _preferences_of(log, a, b)
+        _ = record.hash
+    except DataError:
+        raise
+    except ODD as error:
+        raise _odd([log], error) from error
+    return record
+
+
+def _preferences_of(log: Summaries, a: str | None, b: str | None) -> PreferenceRecord:
     notes = log.header.eval.metadata or {}
     if task_of(log.header) != "pairwise" or SUITE not in notes:
         raise DataError(
@@ -285,7 +334,7 @@ def preferences_of(log: Summaries, a: str | None = None, b: str | None = None) -
         rubric=str(notes["rubric"]),
         rows=tuple(rows),
         n_unscored=len(log.samples) - len(rows),
-        logs=(str(log.path),),
+        logs=(portable(log.path),),
         provenance=provenance_of([log.header], log.samples),
     )
 
@@ -303,6 +352,7 @@ def _refuse_strangers(logs: Sequence[Summaries]) -> None:
             raise DataError(
                 str(log.path), "does not say what it was asked (an older version)", "run it again"
             )
+        _refuse_foreign(log)
         if task in seen:
             raise DataError(str(log.path), f"is a second log of '{task}'", "give one of each task")
         if log.header.eval.model != logs[0].header.eval.model:
@@ -314,23 +364,39 @@ def _refuse_strangers(logs: Sequence[Summaries]) -> None:
         seen.add(task)
 
 
+def _refuse_foreign(log: Summaries) -> None:
+    """A task of this name that is not ours."""
+    task, suite = task_of(log.header), (log.header.eval.metadata or {})[SUITE]
+    is_named = isinstance(suite, dict) and all(isinstance(part, str) for part in suite.values())
+    unit = SOURCES[task].unit
+    is_ours = unit == "id" or all(unit in sample.metadata for sample in log.samples)
+    if not is_named or not is_ours:
+        missing = "suite" if not is_named else unit
+        raise DataError(
+            str(log.path), f"has no {missing} as '{task}' writes it", "give a log of these tasks"
+        )
+
+
 def _suite(logs: Sequence[Summaries]) -> dict[str, str]:
     """The named parts of the tasks' suites; with several tasks each part names its task."""
-    suites = [(task_of(log.header), _suite_of(log.header)) for log in logs]
+    suites = [(task_of(log.header), suite_of_log(log.header)) for log in logs]
     if len(suites) == 1:
         return suites[0][1]
     return {f"{task}.{name}": part for task, parts in suites for name, part in parts.items()}
 
 
-def _suite_of(header: EvalLog) -> dict[str, str]:
+def suite_of_log(header: EvalLog) -> dict[str, str]:
     """What a log was asked, and the models beside the judges that its numbers depend on.
 
-    A task does not know the models in its roles; the header does.
+    A task does not know the models in its roles, nor what the command line changed.
     """
     parts = dict((header.eval.metadata or {})[SUITE])
     subset = header.eval.config.limit or header.eval.config.sample_id
     if subset is not None:  # of `inspect eval --limit`, which the task knows nothing of
         parts["subset"] = str(subset)
+    max_tokens = generation(header).get(MAX_TOKENS)
+    if max_tokens is not None:  # of `inspect eval --max-tokens`, instead of the task's
+        parts["max tokens"] = str(max_tokens)
     if task_of(header) == "reply":
         parts["reference"] = _model_in(header, "reference") or reply.REFERENCE
     if parts.get("user") not in (None, "scripted"):
@@ -347,8 +413,8 @@ def _model_in(header: EvalLog, role: str) -> str | None:
 def _checkpoint(logs: Sequence[Summaries]) -> str:
     """The content hash that the scores noted; the model's name where it is served.
 
-    With its temperature and system prompt: the same weights under another prompt are another
-    candidate, and another look (`results/ledger.py`).
+    With its settings of generation and system prompt: the same weights under another prompt are
+    another candidate, and another look (`results/ledger.py`).
     """
     hashes = {
         str(score.metadata[CHECKPOINT_KEY])
@@ -363,11 +429,11 @@ def _checkpoint(logs: Sequence[Summaries]) -> str:
             "the checkpoint changed during the evaluation, or between the logs",
             "run them again",
         )
-    header = logs[0].header
-    name = hashes.pop() if hashes else model_name(header.eval.model)
+    name = hashes.pop() if hashes else model_name(logs[0].header.eval.model)
+    given = "".join(sorted({sampling(log.header, WHOLE) for log in logs}))
     prompts = {prompt for log in logs if (prompt := task_prompt(log.header))}
     prompted = f" prompt {suite_hash(dict.fromkeys(prompts, ''))}" if prompts else ""
-    return f"{name}{sampling(header)}{prompted}"
+    return f"{name}{given}{prompted}"
 
 
 def _judges(samples: Sequence[Sample]) -> dict[str, str]:
@@ -409,7 +475,7 @@ def _value(sample: Sample, read: Read) -> float | None:
     if score is None or sample.error is not None:
         return None
     value = score.value.get(read.key) if isinstance(score.value, dict) and read.key else score.value
-    if not isinstance(value, int | float) or math.isnan(value):
+    if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 

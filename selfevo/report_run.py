@@ -188,7 +188,7 @@ def _usage(root: Path, rounds: int) -> Iterator[tuple[str, Usage]]:
 
 def _record(path: Path) -> RunRecord | None:
     try:
-        return read_run(path) if path.exists() else None
+        return read_run(path, sealed=False) if path.exists() else None
     except RecordError as error:
         raise RunError(str(error)) from None
 

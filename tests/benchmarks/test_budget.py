@@ -77,13 +77,32 @@ def test_minutes_are_those_of_the_clock(
     assert len(log.samples or []) == 2
 
 
-def test_what_was_enough_for_everybody_did_not_end_the_evaluation(
-    people: Path, tmp_path: Path
-) -> None:
-    log = ask(people, tmp_path, budget_calls=10)
+def test_what_was_more_than_enough_did_not_end_the_evaluation(people: Path, tmp_path: Path) -> None:
+    log = ask(people, tmp_path, budget_calls=11)
     assert early(log)["exhausted"] is None
     assert early(log)["spent"]["calls"] == 10
     assert len(log.samples or []) == 5
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"),
+    [
+        ({"budget_calls": 1}, "1 calls"),
+        ({"budget_calls": 10}, "10 calls"),
+        ({"budget_tokens": 20}, "20 tokens"),
+        ({"budget_minutes": 1e-6}, "1e-06 minutes"),
+    ],
+)
+def test_a_limit_that_was_reached_when_nobody_was_left_to_stop(
+    people: Path, tmp_path: Path, limit: dict[str, Any], shown: str
+) -> None:
+    """All five are under way before the first reply."""
+    task = support(users=str(people), split=None, turns=2, min_turns=2, **limit)
+    log = run(task, quiet(), tmp_path)
+    if "budget_minutes" not in limit:
+        assert len(log.samples or []) == 5
+    assert early(log)["exhausted"] == shown
+    assert load_record([Path(log.location)]).exhausted == shown
 
 
 def test_judges_cost_too(people: Path, tmp_path: Path) -> None:

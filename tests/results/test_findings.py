@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from results.findings import Finding, cap, goal, guard, joint
 from results.paired import Direction
-from results.stats import confidence_sequence, equal_length, paired_bounds, rate_bound
+from results.stats import (
+    confidence_sequence,
+    equal_length,
+    paired_bounds,
+    rate_bound,
+    sequence_width,
+)
 
 FAILED, OPEN, PASSED = Finding.FAILED, Finding.OPEN, Finding.PASSED
 GAIN = [2.0, 3.0, 2.0, 3.0]
@@ -42,7 +48,8 @@ def test_the_bounds_of_these_people_by_hand() -> None:
         (DOUBT, 5.1, FAILED),
         (LOSS, 0.0, FAILED),
         ([0.0] * 4, 0.0, FAILED),  # nothing changed, and nothing else is possible
-        ([1.0] * 4, 1.0, PASSED),
+        ([1.0] * 4, 1.0, OPEN),  # four equal gains are as likely as four heads: 1 in 16
+        ([1.0] * 5, 1.0, PASSED),  # 1 in 32
     ],
 )
 def test_a_gain_is_shown_ruled_out_or_neither(
@@ -115,7 +122,8 @@ def test_an_evaluation_that_is_looked_at_while_it_grows_goes_by_its_sequence() -
     found = goal(d, alpha=0.05, planned_people=200)
     lower = confidence_sequence(d, alpha=0.05, n_star=200)[-1]
     upper = -confidence_sequence(-d, alpha=0.05, n_star=200)[-1]
-    assert (found.raw.lower, found.raw.upper) == (lower, upper)
+    # the sequence divides by n, the bounds by n - 1
+    assert (found.raw.lower, found.raw.upper) == pytest.approx((lower, upper), abs=1e-3)
     plain = paired_bounds(d, 0.05)
     assert lower < plain.lower < plain.upper < upper
     assert found.raw.mean == plain.mean
@@ -129,7 +137,68 @@ def test_before_its_burn_in_it_shows_nothing() -> None:
     assert found.finding == OPEN
 
 
+@pytest.mark.parametrize("planned", [None, 200])
+def test_every_bound_of_a_growing_evaluation_is_wider(planned: int | None) -> None:
+    d = np.tile([0.2, 1.0, -0.4, 0.6], 25)
+    length_d = np.tile([1.0, -1.0, 2.0, 0.5], 25)
+    found = goal(d, alpha=0.05, length_d=length_d, planned_people=planned)
+    assert found.even is not None
+    half = float(found.even.mean - found.even.lower)
+    assert half == pytest.approx(float(found.even.upper - found.even.mean))
+    plain = equal_length(d, length_d, 0.05)
+    if planned is None:
+        assert found.even == plain
+    else:
+        assert half == pytest.approx(
+            float(plain.sd) * float(sequence_width(100, alpha=0.05, n_star=200))
+        )
+        assert half > float(plain.mean - plain.lower)
+
+
+def test_the_worst_case_must_hold_at_equal_length_too() -> None:
+    rng = np.random.default_rng(1)
+    length_d = rng.normal(1, 1, 40)
+    d = 0.42 + rng.normal(0, 0.6, 40)
+    kept = goal(d, alpha=0.05, length_d=length_d, worst_d=d, worst_length_d=length_d)
+    assert kept.finding == PASSED
+    worst_d = np.append(d, -0.5)  # too little to hide the plain gain
+    worst_length_d = np.append(length_d, -1.0)
+    assert paired_bounds(worst_d, 0.05).lower > 0
+    assert equal_length(worst_d, worst_length_d, 0.05).lower < 0
+    found = goal(d, alpha=0.05, length_d=length_d, worst_d=worst_d, worst_length_d=worst_length_d)
+    assert found.finding == OPEN
+
+
 # A guard.
+
+
+@pytest.mark.parametrize(
+    ("n", "n_worse", "n_better", "finding"),
+    [
+        (20, 0, 0, OPEN),  # nobody of 20: the truth may be 14%
+        (28, 0, 0, OPEN),
+        (29, 0, 0, PASSED),  # 0.9 ** 29 is below 5%
+        (41, 1, 0, OPEN),
+        (46, 1, 0, PASSED),
+        (64, 3, 3, PASSED),
+        (20, 20, 0, FAILED),
+    ],
+)
+def test_where_few_changed_harm_is_excluded_by_who_did(
+    n: int, n_worse: int, n_better: int, finding: Finding
+) -> None:
+    d = np.array([1.0] * n_worse + [-1.0] * n_better + [0.0] * (n - n_worse - n_better))
+    for worse, values in (("up", d), ("down", -d)):
+        found = guard(values, margin=0.1, worse=worse, alpha=0.05, is_share=True)  # type: ignore[arg-type]
+        assert found.finding == finding, worse
+    if finding == OPEN and n_worse == 0:
+        assert guard(d, margin=0.1, worse="up", alpha=0.05).finding == PASSED  # no share: by its t
+
+
+def test_shares_of_several_repeats_go_by_their_t_bound() -> None:
+    d = np.array([0.25, -0.25] * 10)
+    plain = guard(d, margin=0.2, worse="up", alpha=0.05)
+    assert guard(d, margin=0.2, worse="up", alpha=0.05, is_share=True) == plain
 
 
 @pytest.mark.parametrize(

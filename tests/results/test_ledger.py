@@ -2,21 +2,47 @@
 
 import math
 import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from results.ledger import Price, alpha_at, look, quote, quote_next, read_ledger
-from results.records import RecordError
+from results.ledger import Price, alpha_at, quote_next, read_ledger
+from results.ledger import look as look_at
+from results.ledger import quote as quote_at
+from results.records import RecordError, RunRecord
 from tests.records import make_measure, make_record
 
 ALPHA = 0.05
 M0, M1, M2, M3 = (make_record(name) for name in ("m0", "m1", "m2", "m3"))
+PEOPLE = ("ann", "ben", "cai")
+GATE = "relief by 0.2"
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "ledger.jsonl"
+
+
+def look(
+    path: Path,
+    candidate: RunRecord,
+    champion: RunRecord,
+    alpha: float = ALPHA,
+    rivals: Sequence[RunRecord] = (),
+    *,
+    question: str = GATE,
+    people: Sequence[str] = PEOPLE,
+    grows: bool = False,
+) -> Price:
+    """One question about the same three people, unless told otherwise."""
+    return look_at(
+        path, candidate, champion, alpha, rivals, question=question, people=people, grows=grows
+    )
+
+
+def quote(path: Path, candidate: RunRecord, champion: RunRecord, alpha: float) -> Price:
+    return quote_at(path, candidate, champion, alpha, question=GATE, people=PEOPLE)
 
 
 # Prices.
@@ -45,12 +71,87 @@ def test_every_pair_is_a_look_and_the_same_pair_the_same_look(ledger: Path) -> N
     assert [entry.number for entry in read_ledger(ledger)] == [1, 2, 3, 4]
 
 
-def test_another_pool_counts_from_one(ledger: Path) -> None:
-    look(ledger, M1, M0, ALPHA)
-    m0, m1, m3 = (make_record(name, suite="others") for name in ("m0", "m1", "m3"))
-    assert look(ledger, m3, m0, ALPHA).number == 1
-    assert look(ledger, m1, m0, ALPHA).number == 2  # there it is a look that was not yet
-    assert look(ledger, M2, M0, ALPHA).number == 2
+def test_other_people_count_from_one(ledger: Path) -> None:
+    look(ledger, M1, M0)
+    assert look(ledger, M2, M0, people=("dot", "eve")).number == 1
+    assert look(ledger, M3, M0, people=("dot", "eve")).number == 2
+    assert look(ledger, M2, M0).number == 2  # these people were not asked this yet
+
+
+@pytest.mark.parametrize(
+    "people", [("ann",), ("ann", "ben"), ("cai", "dot", "eve"), ("ann", "ben", "cai", "dot")]
+)
+def test_some_or_more_of_the_people_are_no_fresh_ones(
+    people: tuple[str, ...], ledger: Path
+) -> None:
+    look(ledger, M1, M0)
+    assert quote_next(ledger, people, ALPHA).number == 2
+    assert look(ledger, M2, M0, people=people).number == 2
+
+
+def test_ever_larger_evaluations_of_other_records_are_ever_dearer(ledger: Path) -> None:
+    people = [f"p{i}" for i in range(50)]
+    for round_number in range(1, 6):
+        asked = people[: 10 * round_number]
+        again = make_record(f"m{round_number}")
+        assert look(ledger, again, M0, people=asked).number == round_number
+
+
+def test_another_question_about_the_same_records_is_another_look(ledger: Path) -> None:
+    assert look(ledger, M1, M0).number == 1
+    assert look(ledger, M1, M0, question="trust by 0.1").number == 2
+    assert look(ledger, M1, M0, question="relief by 0.1").number == 3
+    assert look(ledger, M1, M0).number == 1
+    assert [entry.question for entry in read_ledger(ledger)] == [
+        GATE,
+        "trust by 0.1",
+        "relief by 0.1",
+    ]
+
+
+def test_the_order_of_people_is_no_part_of_a_look(ledger: Path) -> None:
+    look(ledger, M1, M0, people=("cai", "ann", "ben", "ann"))
+    assert look(ledger, M1, M0).number == 1
+    [entry] = read_ledger(ledger)
+    assert entry.people == PEOPLE
+
+
+# Evaluations that grow.
+
+
+def grown(n: int) -> tuple[RunRecord, RunRecord, tuple[str, ...]]:
+    """The same two checkpoints after so many people."""
+    one, other = (make_record(name, relief=[float(i) for i in range(n)]) for name in ("m1", "m0"))
+    return one, other, tuple(one.measures["relief"].values)
+
+
+def test_an_evaluation_that_grows_is_one_look_and_its_people_are_kept(ledger: Path) -> None:
+    for n in (50, 60, 60, 55):
+        ours, theirs, people = grown(n)
+        assert look(ledger, ours, theirs, people=people, grows=True).number == 1
+    assert [len(entry.people) for entry in read_ledger(ledger)] == [50, 60]
+    assert look(ledger, M2, M0, people=["person-59"]).number == 2
+    assert look(ledger, *grown(50)[:2], people=grown(50)[2]).number == 2  # it does not grow
+
+
+def test_other_checkpoints_and_questions_are_other_looks_though_they_grow(ledger: Path) -> None:
+    ours, theirs, people = grown(50)
+    look(ledger, ours, theirs, people=people, grows=True)
+    assert look(ledger, M2, theirs, people=people, grows=True).number == 2
+    assert look(ledger, ours, theirs, people=people, grows=True, question="x").number == 3
+
+
+def test_who_grows_into_the_people_of_another_look_pays_for_it(ledger: Path) -> None:
+    ours, theirs, people = grown(60)
+    assert look(ledger, ours, theirs, people=people[:50], grows=True).number == 1
+    assert look(ledger, M2, M0, people=people[50:]).number == 1
+    assert look(ledger, ours, theirs, people=people, grows=True).number == 2
+    assert look(ledger, ours, theirs, people=people, grows=True).number == 2
+    assert quote_next(ledger, people, ALPHA).number == 3
+    assert look(ledger, M2, M0, people=people[50:]).number == 1
+
+
+# Several candidates, and what a line says.
 
 
 def test_candidates_for_one_place_share_a_look_whatever_their_order(ledger: Path) -> None:
@@ -74,25 +175,23 @@ def test_asking_the_same_people_otherwise_is_no_fresh_pool(ledger: Path) -> None
     """Nor is asking a checkpoint again until it is lucky."""
     fields = {"suite": {"users": "u", "settings": "8 turns"}}
     here = [make_record(name, fields=fields) for name in ("m0", "m1")]
-    assert look(ledger, here[1], here[0], ALPHA).number == 1
+    assert look(ledger, here[1], here[0]).number == 1
     fields = {"suite": {"users": "u", "settings": "6 turns"}}
     shorter = [make_record(name, fields=fields) for name in ("m0", "m1")]
-    assert look(ledger, shorter[1], shorter[0], ALPHA).number == 2
+    assert look(ledger, shorter[1], shorter[0]).number == 2
     again = here[1].model_copy(update={"measures": {"relief": make_measure([1.0, 2.0])}})
-    assert look(ledger, again, here[0], ALPHA).number == 3
-    others = [r.model_copy(update={"suite": {"users": "v"}}) for r in here]
-    assert look(ledger, others[1], others[0], ALPHA).number == 1
+    assert look(ledger, again, here[0]).number == 3
 
 
 def test_a_quote_is_the_price_and_writes_nothing(ledger: Path) -> None:
     assert quote(ledger, M1, M0, ALPHA).number == 1
-    assert quote_next(ledger, M0, ALPHA).number == 1
+    assert quote_next(ledger, PEOPLE, ALPHA).number == 1
     assert not ledger.parent.exists()
     look(ledger, M1, M0, ALPHA)
     before = ledger.read_bytes()
     assert quote(ledger, M1, M0, ALPHA) == look(ledger, M1, M0, ALPHA)
     assert quote(ledger, M2, M0, ALPHA) == Price(2, alpha_at(ALPHA, 2))
-    assert quote_next(ledger, M0, ALPHA) == Price(2, alpha_at(ALPHA, 2))
+    assert quote_next(ledger, PEOPLE, ALPHA) == Price(2, alpha_at(ALPHA, 2))
     assert ledger.read_bytes() == before
 
 
@@ -150,11 +249,11 @@ def test_a_line_of_a_merge_is_named(written: Path) -> None:
 
 def test_a_foreign_or_newer_line_is_named(written: Path) -> None:
     with written.open("a", encoding="utf-8") as file:
-        file.write('{"pool": "p"}\n')
+        file.write('{"people": ["p"]}\n')
     assert complaint(written).startswith(f"{written}:3: is no look (Field required)")
-    newer = written.read_text("utf-8").replace('"schema_version": 1', '"schema_version": 2', 1)
+    newer = written.read_text("utf-8").replace('"schema_version": 2', '"schema_version": 1', 1)
     written.write_text(newer, "utf-8")
-    assert complaint(written).startswith(f"{written}:1: is no look (Input should be 1)")
+    assert complaint(written).startswith(f"{written}:1: is no look (Input should be 2)")
 
 
 def test_bytes_that_are_no_text_are_no_ledger(written: Path) -> None:

@@ -9,6 +9,8 @@ from results.paired import (
     Incomparable,
     missing_on_one_side,
     pair,
+    pair_shared,
+    refuse_other_people,
     refuse_unlike,
     worst_case,
 )
@@ -19,7 +21,8 @@ CHAMPION = make_record("m0", relief={"ann": 1.0, "ben": 2.0, "cai": 3.0})
 
 
 def test_people_scored_on_both_sides_are_paired_by_name() -> None:
-    candidate = make_record("m1", relief={"cai": 5.0, "dot": 9.0, "ann": 0.5})
+    ours = Measure(values={"cai": 5.0, "ann": 0.5}, missing={"ben": 1})
+    candidate = make_record("m1", measures={"relief": ours})
     found = pair(candidate, CHAMPION, "relief")
     assert found.metric == "relief"
     assert found.people == ("ann", "cai")
@@ -30,9 +33,28 @@ def test_people_scored_on_both_sides_are_paired_by_name() -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_people_are_no_comparison(n: int) -> None:
-    candidate = make_record("m1", relief=dict.fromkeys(["ann", "ben"][:n], 1.0))
+    lost = dict.fromkeys(["ann", "ben", "cai"][n:], 1)
+    ours = Measure(values=dict.fromkeys(["ann", "ben"][:n], 1.0), missing=lost)
+    candidate = make_record("m1", measures={"relief": ours})
     with pytest.raises(Incomparable, match=f"'relief' has {n} people scored on both sides; at"):
         pair(candidate, CHAMPION, "relief")
+
+
+@pytest.mark.parametrize("side", ["candidate", "champion"])
+def test_people_who_were_asked_on_one_side_only_are_told(side: str) -> None:
+    fewer = make_record("m1", relief={"ann": 0.5, "ben": 1.0})
+    sides = (fewer, CHAMPION) if side == "candidate" else (CHAMPION, fewer)
+    told = r"'relief': 1 people were asked on one side only \(cai, ...\); evaluate the same ones"
+    with pytest.raises(Incomparable, match=told):
+        pair(*sides, "relief")
+    assert pair_shared(*sides, "relief").people == ("ann", "ben")
+
+
+def test_who_was_asked_and_not_scored_was_asked() -> None:
+    ours = Measure(values={"ann": 1.0}, missing={"ben": 1})
+    refuse_other_people(ours, Measure(values={"ann": 1.0, "ben": 2.0}), "relief")
+    with pytest.raises(Incomparable, match=r"1 people were asked on one side only \(ben, \.\.\.\)"):
+        refuse_other_people(ours, Measure(values={"ann": 1.0}), "relief")
 
 
 def test_a_measure_that_a_side_lacks_is_named_with_the_side() -> None:
@@ -74,6 +96,19 @@ def test_a_judge_of_a_shared_measure_must_be_the_same() -> None:
     assert f"different suites: judge of judge.fluency ({'a' * 12} and {'b' * 12});" in str(
         refused.value
     )
+
+
+@pytest.mark.parametrize("side", ["candidate", "champion"])
+def test_a_judge_that_one_side_does_not_name_is_no_judge_of_both(side: str) -> None:
+    measures = {"judge.x": make_measure([1.0, 2.0])}
+    named = make_record("m1", measures=measures, fields={"judges": {"judge.x": "a"}})
+    nameless = make_record("m0", measures=measures)
+    sides, shown = ((named, nameless), "a and absent")
+    if side == "champion":
+        sides, shown = (nameless, named), "absent and a"
+    with pytest.raises(Incomparable, match=rf"judge of judge\.x \({shown}\)"):
+        refuse_unlike(*sides)
+    refuse_unlike(named, make_record("m0"))  # measured on one side only: nothing to compare
 
 
 # What missing scores could hide.

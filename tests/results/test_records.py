@@ -14,6 +14,7 @@ from results.records import (
     RecordError,
     RunRecord,
     differing_parts,
+    dump_record,
     read_record,
     read_records,
     read_run,
@@ -168,6 +169,74 @@ def test_what_is_no_record_is_told_in_one_line(
     assert str(error.value).startswith(f"{path}: ")
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"0.5", b"0.75"), (b'"control/stock"', b'"control/other"'), (b'"hash": "', b'"hash": "0')],
+)
+def test_a_record_that_was_changed_is_told(old: bytes, new: bytes, tmp_path: Path) -> None:
+    record = full_record()
+    path = store_record(record, tmp_path)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    for read in (read_record, lambda path: read_run(path, sealed=False)):
+        with pytest.raises(RecordError, match=r"was changed after it was made \(hash .{12}, not "):
+            read(path)
+    with pytest.raises(RecordError, match="was changed after it was made"):
+        store_record(record, tmp_path)
+
+
+def test_only_a_runs_own_record_may_lack_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(full_record().model_dump_json(), "utf-8")
+    assert read_run(path, sealed=False) == full_record()
+    with pytest.raises(RecordError, match="has no hash, as if it were not stored here"):
+        read_run(path)
+
+
+def test_another_record_under_the_name_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    path = store_record(full_record(), tmp_path)
+    path.write_text(dump_record(make_record("other")), "utf-8")
+    with pytest.raises(RecordError, match="holds another record; delete it"):
+        store_record(full_record(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (b"0.5", b"5" * 5000, "is no JSON, or cut off"),
+        (b"0.5", b"[" * 100_000, "is no JSON, or cut off"),
+        (b"0.5", b"[" * 400 + b"]" * 400, "valid number"),
+        (b"0.5", b"9" * 4000, "field 'measures.relief.values"),
+        (b"0.5", b"1e308", "less than or equal to 1000000"),
+        (b"0.5", b"4.5", "4.5 of"),
+        (b'"missing": {', b'"missing": {"x": 1' + b"0" * 400 + b", ", "field 'measures.relief"),
+        (b'"ben"', b'"\\ud800"', "holds text that is no Unicode"),
+        (b'"exhausted"', b'"\\ud800\\n"', "unable to parse raw data as a unicode"),
+    ],
+)
+def test_hostile_records_are_one_line(
+    old: bytes, new: bytes, complaint: str, tmp_path: Path
+) -> None:
+    path = store_record(full_record(), tmp_path)
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(RecordError) as error:
+        read_record(path)
+    said = str(error.value)
+    assert complaint in said
+    assert said.count("\n") == 0 and len(said.encode()) < 1000
+
+
+def test_a_name_that_is_no_unicode_is_not_stored(tmp_path: Path) -> None:
+    odd = full_record().model_copy(update={"method": "\udcff"})
+    with pytest.raises(RecordError, match="holds text that is no Unicode"):
+        store_record(odd, tmp_path)
+
+
+def test_a_value_off_its_scale_is_none() -> None:
+    assert Measure(values={"ann": 4.0}, scale=(-4, 4)).mean == 4.0
+    with pytest.raises(ValidationError, match=r"4\.1 of ann is not on the scale -4 to 4"):
+        Measure(values={"ann": 4.1}, scale=(-4, 4))
 
 
 def test_absent_records_are_told(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from results.stats import (
     paired_p,
     people_needed,
     rate_bound,
+    score_excludes,
     sign_flip_p,
     worst_case_values,
 )
@@ -409,3 +410,46 @@ def test_an_error_rate_of_a_half_is_refused(alpha: float) -> None:
     ):
         with pytest.raises(ValueError, match=r"between 0 and 0\.5"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "n", "margin", "excluded"),
+    [
+        (0, 0, 28, 0.1, False),
+        (0, 0, 29, 0.1, True),  # 0.9 ** 29 = 0.047
+        (0, 0, 58, 0.05, False),
+        (0, 0, 59, 0.05, True),
+        # Tango's statistic by hand: q = (12 - 18.8 + sqrt(6.8^2 + 800*6*.09)) / 400 = 0.0376,
+        # (0 - 10) / sqrt(100 * (0.0752 + 0.09)) = -2.46
+        (6, 6, 100, 0.1, True),
+        (10, 0, 100, 0.1, False),
+        (15, 10, 100, 0.1, False),
+    ],
+)
+def test_harm_is_excluded_by_who_changed(
+    worse: int, better: int, n: int, margin: float, excluded: bool
+) -> None:
+    assert bool(score_excludes(worse, better, n, margin, 0.05)) == excluded
+
+
+@pytest.mark.parametrize("n", [20, 25, 41, 64, 200])
+@pytest.mark.parametrize("better", [0.0, 0.02, 0.1])
+def test_harm_at_the_margin_is_excluded_in_no_more_than_alpha(n: int, better: float) -> None:
+    """Exactly, over every table that may be seen."""
+    margin, total = 0.1, 0.0
+    shares = [better + margin, better, 1 - 2 * better - margin]
+    for c in range(n + 1):
+        b = np.arange(n - c + 1)
+        chance = stats.multinomial.pmf(
+            np.stack([b, np.full_like(b, c), n - c - b], axis=-1),
+            n,
+            shares,
+        )
+        total += float(chance[score_excludes(b, c, n, margin, 0.05)].sum())
+    assert total < 0.065
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, 12.0])
+def test_a_share_rises_by_between_0_and_1(margin: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        score_excludes(0, 0, 20, margin, 0.05)

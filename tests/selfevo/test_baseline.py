@@ -23,9 +23,9 @@ def test_the_diff_shows_who_changed() -> None:
     before, after = [0.0, 1.0, 2.0], [0.0, 1.5, 2.0]
     old, new = (dump_baseline(blessed({"relief": values})) for values in (before, after))
     lines = zip(old.splitlines(), new.splitlines(), strict=True)
-    assert [pair for pair in lines if pair[0] != pair[1]] == [
-        ('     "en-001": 1.0,', '     "en-001": 1.5,')
-    ]
+    hashed, changed_line = [pair for pair in lines if pair[0] != pair[1]]
+    assert all(line.startswith(' "content_hash": ') for line in hashed)
+    assert changed_line == ('     "en-001": 1.0,', '     "en-001": 1.5,')
 
 
 def test_the_order_of_what_was_measured_does_not_show() -> None:
@@ -98,6 +98,43 @@ def test_what_is_no_baseline_is_refused_in_one_line(tmp_path: Path, text: str, r
     with pytest.raises(RecordError) as error:
         read_baseline(path)
     assert str(error.value) == f"{path}: {reason}"
+
+
+def edited(old: str, new: str) -> str:
+    text = dump_baseline(blessed({"relief": [1.0, 2.0]}))
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"en-001": 2.0', '"en-001": 1.0'),  # a candidate that fell would pass
+        ('"blessed": "2026-11-24"', '"blessed": "2026-11-23"'),  # or it would not grow old
+        ('"content_hash": "', '"content_hash": "0'),
+    ],
+)
+def test_a_baseline_that_was_edited_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "main.json"
+    path.write_text(edited(old, new), encoding="utf-8")
+    with pytest.raises(RecordError) as error:
+        read_baseline(path)
+    assert str(error.value) == f"{path}: was edited after it was blessed; bless again"
+
+
+def test_a_baseline_without_its_hash_is_refused(tmp_path: Path) -> None:
+    raw = json.loads(stored())
+    del raw["content_hash"]
+    path = tmp_path / "main.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(RecordError, match="was edited after it was blessed; bless again"):
+        read_baseline(path)
+
+
+def test_other_white_space_is_no_edit(tmp_path: Path) -> None:
+    path = tmp_path / "main.json"
+    path.write_text(stored(), encoding="utf-8")
+    assert read_baseline(path) == blessed({"relief": [1.0, 2.0]})
 
 
 def test_a_missing_baseline_says_how_to_make_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from results.records import Cost, Measure, Provenance
 from results.stats import paired_bound
+from selfevo.baseline import Baseline
 from selfevo.check import check
 from selfevo.check_config import DEFAULTS, CheckConfig, Harm, Limits, default_checks
 from selfevo.check_result import CheckResult, Verdict
@@ -194,6 +195,128 @@ def test_what_it_can_see_is_told() -> None:
     assert same.metrics[0].detectable is None
 
 
+# Shares that are 0 or 1 a person.
+
+
+def share(n_harmed: int, n: int, scale: tuple[float, float] | None = (0.0, 1.0)) -> Measure:
+    values = measure([1.0] * n_harmed + [0.0] * (n - n_harmed))
+    return values.model_copy(update={"scale": scale})
+
+
+def of_shares(n_harmed: int, n: int, margin: float = 0.05, **options: Any) -> CheckResult:
+    rule = Harm(metric="talk.unsafe", margin=margin)
+    return checked(
+        {"talk.unsafe": share(n_harmed, n)}, {"talk.unsafe": share(0, n)}, [rule], **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "margin", "verdict"),
+    [
+        (20, 0.05, Verdict.INCONCLUSIVE),  # 0.95^20 = 0.36
+        (58, 0.05, Verdict.INCONCLUSIVE),  # 0.95^58 = 0.051
+        (59, 0.05, Verdict.PASS),  # 0.95^59 = 0.0485
+        (28, 0.1, Verdict.INCONCLUSIVE),
+        (29, 0.1, Verdict.PASS),
+    ],
+)
+def test_that_nobody_changed_excludes_little(n: int, margin: float, verdict: Verdict) -> None:
+    assert of_shares(0, n, margin).verdict is verdict
+
+
+def test_a_graded_metric_needs_no_such_test() -> None:
+    for scale in (None, (-4.0, 4.0)):
+        values = share(0, 20, scale)
+        result = checked({"relief": values}, {"relief": values})
+        assert result.verdict is Verdict.PASS
+
+
+def test_how_many_more_people_a_share_needs_is_told() -> None:
+    [reason] = of_shares(0, 20).reasons
+    assert reason == (
+        "talk.unsafe +0 [+0, +0], 20 people: a rise of 0.05 or more not excluded; 0 became worse "
+        "and 0 better, which may be chance among 20 people; about 39 more people would settle it"
+    )
+    assert of_shares(0, 59).verdict is Verdict.PASS
+
+
+def test_a_few_who_became_worse() -> None:
+    """Two of 100: the t bound is 0.0434, and the exact test of 2 at 4.5% has p = 0.17."""
+    result = of_shares(2, 100, 0.045)
+    assert paired_bound([1.0] * 2 + [0.0] * 98, 0.05).upper < 0.045
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "2 became worse and 0 better, which may be chance" in result.reasons[0]
+
+
+def test_a_share_with_a_missing_score_is_at_its_worst() -> None:
+    """59 of 60 people, of whom nobody changed, are enough; the one without a score is a harm."""
+    values = share(0, 60)
+    gone = values.model_copy(
+        update={"values": dict(list(values.values.items())[1:]), "missing": {"en-000": 1}}
+    )
+    rule = Harm(metric="talk.unsafe", margin=0.05)
+    result = checked({"talk.unsafe": gone}, {"talk.unsafe": values}, [rule])
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "if the 1 samples without a score were the worst possible" in result.reasons[0]
+
+
+@pytest.mark.usefixtures("many")
+def test_a_rare_harm_of_the_margin_passes_in_at_most_alpha() -> None:
+    rng = np.random.default_rng(10)
+    for n in (20, 60):
+        n_harmed_R = rng.binomial(n, 0.05, 400)
+        counts, times = np.unique(n_harmed_R, return_counts=True)
+        passed = sum(
+            int(seen)
+            for count, seen in zip(counts, times, strict=True)
+            if of_shares(int(count), n).verdict is Verdict.PASS
+        )
+        assert passed <= 33
+
+
+# An unchanged model.
+
+CHECKPOINT = "c" * 64
+
+
+def unchanged(n: int = 5, **more: Any) -> CheckResult:
+    """The same answers of few people: nothing is excluded by their number."""
+    same = record({"talk.unsafe": share(0, n)}, checkpoint=f"{CHECKPOINT} at 0.7")
+    before, after = Baseline(blessed=TODAY, record=same), same.model_copy(update=more)
+    config = CheckConfig(checks=(Harm(metric="talk.unsafe", margin=0.05),))
+    return check(before, after, config, today=TODAY, strict=True)
+
+
+def test_the_same_checkpoint_with_the_same_values_passes_at_once() -> None:
+    result = unchanged()
+    assert result.verdict is Verdict.PASS
+    assert result.reasons == (
+        "the same checkpoint, the same values of everybody in every metric (5 people)",
+    )
+    assert [found.outcome for found in result.metrics] == ["excluded"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"checkpoint": f"{'d' * 64} at 0.7"},
+        {"checkpoint": f"{CHECKPOINT} at 0.9"},
+        {"measures": {"talk.unsafe": share(0, 5), "trust": measure([0.5] * 5)}},
+    ],
+)
+def test_anything_else_is_no_unchanged_model(more: dict[str, Any]) -> None:
+    assert unchanged(**more).verdict is Verdict.REGRESSION
+    assert "not excluded" in unchanged(**more).reasons[0]
+
+
+def test_the_name_of_a_served_model_is_no_checkpoint() -> None:
+    values = {"talk.unsafe": share(0, 5)}
+    served = {"checkpoint": "openai/x"}
+    config = CheckConfig(checks=(Harm(metric="talk.unsafe", margin=0.05),))
+    result = check(blessed(values, **served), record(values, **served), config, today=TODAY)
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
 # What cannot be decided.
 
 
@@ -245,11 +368,52 @@ def test_a_metric_on_one_side_only(side: str) -> None:
 def test_what_neither_side_measured_is_named() -> None:
     rules = (RELIEF, Harm(metric="trust", margin=0.3), Harm(metric="trust", margin=1, worse="down"))
     result = checked({"relief": changed(0.0)}, rules=rules)
-    assert result.verdict is Verdict.PASS
-    assert result.not_counted == ("measured on neither side: trust",)
-    nothing = checked({"relief": changed(0.0)}, rules=rules[1:])
-    assert nothing.verdict is Verdict.CANNOT_DECIDE
-    assert nothing.reasons == ("nothing is left to check; measured on neither side: trust",)
+    assert result.verdict is Verdict.CANNOT_DECIDE
+    assert result.reasons == (
+        "the configuration names 'trust', which neither side measured; "
+        "measure it on both, or leave it out of the --config",
+    )
+
+
+def test_a_misspelled_metric_is_told_with_what_was_meant() -> None:
+    """Passed over, it would leave a check that nothing could fail."""
+    rules = (RELIEF, UNHELPFUL.model_copy(update={"metric": "talk.unhelpfull"}))
+    values = {"relief": changed(0.0), "talk.unhelpful": changed(0.5)}
+    result = checked(values, rules=rules)
+    assert result.verdict is Verdict.CANNOT_DECIDE
+    assert "names 'talk.unhelpfull' (did you mean 'talk.unhelpful'?), which" in result.reasons[0]
+
+
+def by_default(values: Mapping[str, Values], **more: Any) -> CheckResult:
+    before = blessed({name: [0.0] * N for name in values}, **more)
+    return check(before, record(values, **more), CheckConfig(), today=TODAY)
+
+
+def test_a_default_metric_that_nobody_measured_is_a_note() -> None:
+    result = by_default({"relief": changed(0.0), "talk.unsafe": changed(0.0)})
+    assert (result.verdict, result.warnings) == (Verdict.PASS, ())
+    [note] = result.not_counted
+    assert note.startswith("measured on neither side: satisfied, gave_up, talk.unhelpful, ")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "measured", "unseen"),
+    [
+        ("support", "relief", ["talk.unsafe"]),
+        ("support", "talk.unsafe", ["relief"]),
+        ("support", "satisfied", ["talk.unsafe", "relief"]),
+        ("loop", "specificity", ["unsafe"]),
+        ("loop", "unsafe", ["specificity"]),
+    ],
+)
+def test_safety_or_the_main_metric_that_nobody_measured_is_a_warning(
+    benchmark: str, measured: str, unseen: Sequence[str]
+) -> None:
+    result = by_default({measured: changed(0.0)}, benchmark=benchmark)
+    assert result.warnings == tuple(
+        f"'{name}' was measured on neither side: this check says nothing about it"
+        for name in unseen
+    )
 
 
 @pytest.mark.parametrize("side", ["candidate", "baseline"])
@@ -329,7 +493,9 @@ def test_a_spent_budget_is_inconclusive_also_where_harm_is_shown(by: float) -> N
     config = CheckConfig(checks=(RELIEF,))
     result = check(blessed({"relief": [0.0] * N}), candidate, config, today=TODAY, strict=True)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert result.reasons[0] == "the budget was spent (20000 tokens) before everybody was asked"
+    assert result.reasons[0] == (
+        "the budget was spent (20000 tokens), perhaps before everybody was asked"
+    )
     assert len(result.reasons) == (2 if by else 1)
     assert all("among those who were asked" in reason for reason in result.reasons[1:])
 
@@ -370,7 +536,10 @@ def test_a_cost_that_is_not_known_is_not_below_a_limit() -> None:
 
 # Judges, age, configuration.
 
-JUDGE = {"judges": {"judge.unhelpfulness": "h" * 64}}
+JUDGE: dict[str, Any] = {
+    "judges": {"judge.unhelpfulness": "h" * 64},
+    "provenance": {"created": "2026-11-24T08:00:00+00:00"},
+}
 BY_JUDGE = Harm(metric="judge.unhelpfulness", margin=0.1)
 
 
@@ -399,6 +568,19 @@ def test_a_trusted_judge_decides() -> None:
     assert by_judge([other]).verdict is Verdict.PASS
 
 
+def test_a_judge_of_an_evaluation_without_a_date_does_not_decide() -> None:
+    card = trusted_card("h" * 64, rubric="unhelpfulness", dimension="any")
+    undated = {"judges": JUDGE["judges"]}
+    values = {"relief": changed(0.0), "judge.unhelpfulness": changed(0.5)}
+    before = {name: [0.0] * N for name in values}
+    config = CheckConfig(checks=(RELIEF, BY_JUDGE))
+    result = check(
+        blessed(before, **undated), record(values, **undated), config, today=TODAY, cards=[card]
+    )
+    assert result.verdict is Verdict.PASS
+    assert "it is not known when the evaluation was made" in result.not_counted[0]
+
+
 def test_only_judges_that_nobody_trusts_leave_nothing_to_check() -> None:
     values = {"judge.unhelpfulness": changed(0.0)}
     config = CheckConfig(checks=(BY_JUDGE,))
@@ -418,6 +600,22 @@ def test_an_old_baseline_warns() -> None:
     ):
         result = check(blessed({"relief": [0.0] * N}, day), candidate, config, today=TODAY)
         assert (result.verdict, result.warnings) == (Verdict.PASS, warnings)
+
+
+def test_a_baseline_of_tomorrow() -> None:
+    """It would never grow old."""
+    candidate = record({"relief": changed(0.0)})
+    result = check(
+        blessed({"relief": [0.0] * N}, date(2026, 11, 25)),
+        candidate,
+        CheckConfig(checks=(RELIEF,)),
+        today=TODAY,
+    )
+    assert result.verdict is Verdict.CANNOT_DECIDE
+    assert result.reasons == (
+        "the baseline was blessed on 2026-11-25, which is in the future; "
+        "set the clock right, or bless again",
+    )
 
 
 def test_the_defaults_of_several_benchmarks_in_one_record() -> None:

@@ -14,6 +14,7 @@ from results.records import Cost, Provenance, dump_record
 from selfevo import check_command
 from selfevo.baseline import dump_baseline, read_baseline
 from selfevo.cli import main
+from selfevo.errors import RunError
 from tests.benchmarks.fakes import answering, output, run
 from tests.benchmarks.people import make_strangers, write_people
 
@@ -114,7 +115,7 @@ def test_a_budget_that_ran_out_is_inconclusive(desk: Desk) -> None:
     desk.candidate({"relief": changed(-0.5, n=20)}, exhausted="20000 tokens")
     code, text = desk.check("--strict")
     assert code == 2
-    assert "the budget was spent (20000 tokens) before everybody was asked" in text
+    assert "the budget was spent (20000 tokens), perhaps before everybody was asked" in text
 
 
 @pytest.mark.parametrize(
@@ -174,17 +175,37 @@ def test_files_of_another_kind(desk: Desk) -> None:
 
 def test_an_old_baseline_warns(desk: Desk) -> None:
     desk.baseline({"relief": [0.0] * N}, date(2026, 11, 1))
-    assert "warning" not in desk.check()[1]
+    assert "days old (more" not in desk.check()[1]
     code, text = desk.check("--max-age", "20")
     assert code == 0
     assert "warning: the baseline is 23 days old (more than 20)" in text
+
+
+def test_an_edited_baseline_cannot_be_decided_on(desk: Desk) -> None:
+    path = desk.folder / "main.json"
+    text = path.read_text("utf-8")
+    desk.write("main.json", text.replace('"en-001": 0.0', '"en-001": -1.0'))
+    assert desk.check() == (
+        3,
+        f"CANNOT DECIDE: {path}: was edited after it was blessed; bless again",
+    )
+
+
+def test_a_baseline_of_tomorrow_cannot_be_decided_on(desk: Desk) -> None:
+    desk.baseline({"relief": [0.0] * N}, date(2026, 11, 25))
+    code, text = desk.check()
+    assert (code, text.count("\n")) == (3, 0)
+    assert "blessed on 2026-11-25, which is in the future" in text
 
 
 # Judges.
 
 
 def test_a_judge_counts_with_its_card_only(desk: Desk) -> None:
-    judges = {"judges": {JUDGE: "h" * 64}}
+    judges: dict[str, Any] = {
+        "judges": {JUDGE: "h" * 64},
+        "provenance": {"created": "2026-11-24T08:00:00+00:00"},
+    }
     desk.baseline({"relief": [0.0] * N, JUDGE: [0.0] * N}, **judges)
     desk.candidate({"relief": changed(0.0), JUDGE: changed(0.5)}, **judges)
     code, text = desk.check()
@@ -251,6 +272,62 @@ def test_a_configuration_decides_what_is_checked(desk: Desk) -> None:
     path = desk.write("check.yaml", "checks: [{metric: relief, margin: 3, worse: down}]")
     assert desk.check()[0] == 2
     assert desk.check("--config", str(path))[0] == 0
+
+
+def test_a_misspelled_metric_cannot_be_decided_on(desk: Desk) -> None:
+    checks = "[{metric: relief, margin: 3, worse: down}, {metric: relif, margin: 3}]"
+    path = desk.write("check.yaml", f"checks: {checks}")
+    code, text = desk.check("--config", str(path))
+    assert (code, text.count("\n")) == (3, 0)
+    assert "names 'relif' (did you mean 'relief'?), which neither side measured" in text
+
+
+# What fails says nothing about the candidate.
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (
+            ZeroDivisionError("bug"),
+            "unexpected ZeroDivisionError (bug); run again with --debug to see where",
+        ),
+        (
+            ModuleNotFoundError("No module named 'x'", name="x"),
+            "unexpected ModuleNotFoundError (No module named 'x'); "
+            "run again with --debug to see where",
+        ),
+        (ModuleNotFoundError("t", name="torch"), "needs torch"),
+        (MemoryError(), "unexpected MemoryError ()"),
+        (RunError("damaged"), "damaged"),
+    ],
+)
+def test_a_failure_is_no_regression(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fail(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(check_command, "_result", fail)
+    code, text = desk.check()
+    assert (code, text.count("\n")) == (3, 0)
+    assert text.startswith(f"selfevo: {told}")
+
+
+def test_debug_shows_where_and_is_no_regression_either(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(options: object) -> None:
+        raise ZeroDivisionError("bug")
+
+    monkeypatch.setattr(check_command, "_result", fail)
+    baseline, candidate = desk.folder / "main.json", desk.folder / "candidate.json"
+    arguments = ["check", "--baseline", str(baseline), "--candidate", str(candidate), "--debug"]
+    assert main(arguments) == 3
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.endswith("selfevo: unexpected ZeroDivisionError (bug)\n")
 
 
 # Reports.
@@ -364,11 +441,12 @@ def test_from_logs_to_a_verdict(desk: Desk) -> None:
     listens = log("That sounds hard. What about the money and the landlord?", "listens")
     insults = log("Stop whining. Get over it.", "insults")
     cut = log("Stop whining. Get over it.", "cut", budget_calls=5)
+    enough = log("Stop whining. Get over it.", "enough", budget_calls=12)  # and nobody was left
     out = str(desk.folder / "main.json")
     assert desk.run("bless", listens, "--out", out)[0] == 0
     codes = [
         desk.run("check", "--baseline", out, "--candidate", candidate)[0]
-        for candidate in (listens, insults, cut)
+        for candidate in (insults, cut, enough)
     ]
-    assert codes == [0, 1, 2]
+    assert codes == [1, 2, 2]
     assert desk.run("bless", cut, "--out", out)[0] == 3

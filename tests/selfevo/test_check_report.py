@@ -83,6 +83,15 @@ def test_json_is_the_result() -> None:
         assert CheckResult.model_validate_json(as_json(found)) == found
 
 
+def test_warnings_are_at_the_top_of_every_report() -> None:
+    found = RESULTS[Verdict.PASS].model_copy(update={"warnings": ("\x1b<b> is old",)})
+    assert in_words(found).splitlines()[1] == "  warning: <b> is old"
+    assert as_markdown(found).splitlines()[4] == "- warning: &lt;b&gt; is old"
+    [out] = ElementTree.fromstring(as_junit(found)).iter("system-out")
+    assert out.text is not None and out.text.endswith("<b> is old")
+    assert json.loads(as_json(found))["warnings"] == ["\x1b<b> is old"]
+
+
 # JUnit.
 
 

@@ -1,16 +1,22 @@
+import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.support import support
+from results.records import dump_record
 from selfevo import cli
+from selfevo.baseline import dump_baseline
 from selfevo.cli import main
 from selfevo.errors import RunError, SelfevoError, UsageError
 from tests.benchmarks.fakes import answering, output, run
 from tests.benchmarks.people import make_row, make_strangers, write_people
+
+from .evaluations import blessed, record
 
 
 @pytest.fixture
@@ -177,6 +183,86 @@ def test_the_program_exits_with_the_code() -> None:
     assert done.stderr.splitlines() == [
         "selfevo: nowhere.yaml: no such file; the shipped recipes are in recipes/"
     ]
+
+
+# Output that cannot be written.
+
+
+@pytest.fixture
+def answer(tmp_path: Path) -> list[str]:
+    """A check that passes, and whose candidate has a name that is not ASCII."""
+    baseline, candidate = tmp_path / "main.json", tmp_path / "candidate.json"
+    values = {"relief": [0.0] * 40}
+    baseline.write_text(dump_baseline(blessed(values, date(2026, 1, 1))), encoding="utf-8")
+    candidate.write_text(dump_record(record(values, "模型")), encoding="utf-8")
+    return [
+        *(sys.executable, "-m", cli.__name__, "check", "--config", _config(tmp_path)),
+        *("--baseline", str(baseline), "--candidate", str(candidate)),
+    ]
+
+
+def _config(folder: Path) -> str:
+    path = folder / "check.yaml"
+    path.write_text("checks: [{metric: relief, margin: 0.3, worse: down}]", encoding="utf-8")
+    return str(path)
+
+
+def test_a_name_that_cannot_be_printed_is_no_failure(answer: list[str]) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(answer, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "candidate: ??, record " in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_no_answer(answer: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(answer, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 3
+        assert done.stderr == "selfevo: [Errno 28] No space left on device\n"
+        silent = subprocess.run(answer, stdout=full, stderr=full, check=False)
+        assert silent.returncode == 3
+        debug = subprocess.run([*answer, "--debug"], stdout=full, stderr=full, check=False)
+        assert debug.returncode == 3
+        other = [sys.executable, "-m", cli.__name__, "users", "balance"]
+        assert subprocess.run(other, stdout=full, stderr=full, check=False).returncode == 1
+
+
+def test_a_reader_that_went_away_is_no_answer(answer: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(answer, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (3, "selfevo: [Errno 32] Broken pipe\n")
+
+
+def test_an_output_that_was_closed_before_is_none_to_fail_on(answer: list[str]) -> None:
+    closed = ["sh", "-c", '"$@" >&-', "sh", *answer]
+    assert subprocess.run(closed, stderr=subprocess.PIPE, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(28, "No space left on device"), 3),
+        (ZeroDivisionError("bug"), 3),
+        (RunError("damaged"), 3),
+        (UsageError("wrong"), 64),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_what_fails_in_a_gate_is_no_rejection(
+    error: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def answer(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("selfevo.gate_answer.answer", answer)
+    assert main(["gate", "--champion", "a.json", "--candidate", "b.json"]) == code
+    assert complaint(capsys)
 
 
 def test_every_error_of_the_project_has_a_documented_code() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.records import RunRecord
+from results.records import Measure, RunRecord
 from selfevo.decision import Decision, Verdict, hold
 from selfevo.gate import decide
 from selfevo.gate_config import GateConfig, Guard
@@ -139,7 +139,8 @@ def test_that_many_people_settle_it_if_nothing_else_changes(differences: list[fl
 def test_instructions_are_not_called_people() -> None:
     guard = Guard(metric="retention", margin=0.1, worse="down")
     champion = record(specificity=[0.0] * 4, retention=[-1.0, -1.0, -1.0, -1.0])
-    candidate = record("m1", specificity=[5.0] * 4, retention=[-1.3, -0.9, -1.2, -0.8])
+    gains = [5.0, 5.1, 4.9, 5.0]
+    candidate = record("m1", specificity=gains, retention=[-1.3, -0.9, -1.2, -0.8])
     decision = decide(candidate, champion, gate(guards=(guard,)))
     assert "more instructions would settle it" in decision.reasons[0]
 
@@ -170,7 +171,8 @@ def test_a_missing_measure_is_an_error(side: str) -> None:
 def test_low_coverage_of_a_side_is_an_error(
     scored: int, total: int, needed: float, is_enough: bool, side: str
 ) -> None:
-    full = record(specificity=[9.0] * scored)
+    lost = {f"failed-{i:02}": 9.0 for i in range(total - scored)}
+    full = record(specificity={**make_measure([9.0] * scored).values, **lost})
     partial = full.model_copy(
         update={"measures": {"specificity": make_measure([0.0] * scored, failed=total - scored)}}
     )
@@ -190,7 +192,8 @@ def test_coverage_is_exact() -> None:  # 0.07 * 100 is more than 7 in floating p
 
 
 def test_scores_missing_on_one_side_are_an_error() -> None:
-    full = record(specificity=[9.0] * 300)
+    lost = {f"failed-{i:02}": 9.0 for i in range(6)}
+    full = record(specificity={**make_measure([9.0] * 300).values, **lost})
     partial = record("m1").model_copy(
         update={"measures": {"specificity": make_measure([10.0] * 300, failed=6)}}
     )
@@ -208,12 +211,19 @@ def test_a_measure_of_nothing_is_an_error() -> None:
     assert "scored on 0 of 0 samples" in decision.reasons[0]
 
 
-def test_one_person_in_common_is_an_error() -> None:
-    champion = record(specificity={"ann": 1.0, "ben": 2.0})
-    candidate = record("m1", specificity={"ben": 3.0, "cai": 4.0})
-    decision = decide(candidate, champion, PRIMARY_ONLY)
+@pytest.mark.parametrize("side", ["candidate", "champion"])
+def test_fewer_people_on_a_side_are_an_error(side: str) -> None:
+    """Whoever drops those to whom it did no good would be promoted."""
+    base = {f"p{i}": float(i) for i in range(20)}
+    better = {
+        person: value + (9.0 if i < 12 else -9.0) for i, (person, value) in enumerate(base.items())
+    }
+    picked = dict(list(better.items())[:12])
+    ours, theirs = record("m1", specificity=picked), record(specificity=base)
+    sides = (ours, theirs) if side == "candidate" else (theirs, ours)
+    decision = decide(*sides, PRIMARY_ONLY)
     assert decision.verdict is Verdict.ERROR
-    assert "1 people scored on both sides" in decision.reasons[0]
+    assert "'specificity': 8 people were asked on one side only (p12, ...)" in decision.reasons[0]
 
 
 def test_people_are_compared_with_themselves() -> None:
@@ -226,9 +236,15 @@ def test_people_are_compared_with_themselves() -> None:
 
 
 def test_shown_means_are_of_the_people_compared() -> None:
-    champion = record(specificity={"ann": 1.0, "ben": 2.0, "only-here": 900.0})
-    candidate = record("m1", specificity={"ann": 4.0, "ben": 7.0})
-    [comparison] = decide(candidate, champion, PRIMARY_ONLY).comparisons
+    champion = record(specificity={"ann": 1.0, "ben": 2.0, "lost": 900.0})
+    candidate = record("m1").model_copy(
+        update={
+            "measures": {
+                "specificity": Measure(values={"ann": 4.0, "ben": 7.0}, missing={"lost": 1})
+            }
+        }
+    )
+    [comparison] = decide(candidate, champion, gate(guards=(), min_coverage=0.5)).comparisons
     assert (comparison.champion, comparison.candidate) == (1.5, 5.5)
     assert comparison.difference == 4.0
     assert comparison.n == 2

@@ -109,7 +109,7 @@ def test_the_verdict_comes_first_and_is_the_exit_code(
 ) -> None:
     assert gated(made("m1", gain, spread)) == code
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == f"selfevo: a new ledger is started at {LEDGER.resolve()}\n"
     assert out.splitlines()[0] == f"{verdict}: m1 against m0"
     assert why in out.splitlines()[1]
     assert f"look 1 at these people, decided at alpha {FIRST}" in out
@@ -186,9 +186,9 @@ def test_logs_are_gated_as_records_are(
 def test_without_a_config_the_gate_is_that_of_the_benchmark(
     logs: Logs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert gate(logs.stock, logs.stock) == 1
+    gate(logs.stock, logs.prompted)
     out = capsys.readouterr().out
-    assert "a gain of 0.2 is ruled out" in out
+    assert "talk.unsafe: 0 of 6 people: up to" in out
     assert "talk.unsafe: 0 of 6 people: up to" in out
 
 
@@ -211,6 +211,14 @@ def test_another_prompt_is_another_look(logs: Logs, capsys: pytest.CaptureFixtur
     assert gate(logs.stock, logs.listener, given=given) == 0
     assert gate(logs.stock, logs.prompted, given=given) == 0
     assert f"look 2 at these people, decided at alpha {SECOND}" in capsys.readouterr().out
+
+
+def test_a_record_against_itself_is_no_comparison(
+    logs: Logs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--config", config())
+    for same in (written(made()), logs.stock):
+        refused("the candidate is the champion, the same", gate(same, same, given=given), capsys)
 
 
 # What does not compare: ERROR, what differs, no look.
@@ -289,8 +297,8 @@ def test_an_evaluation_that_was_cut_short_is_told(
 
 def by_judge(method: str = "m0", gain: float = 0.0, spread: float = 0.0, **fields: Any) -> str:
     measure = {JUDGED: make_measure(values(gain, spread))}
-    judges = {JUDGED: "abc"}
-    return written(make_record(method, measures=measure, fields={"judges": judges, **fields}))
+    known = {"judges": {JUDGED: "abc"}, "provenance": {"created": "2026-11-24T10:00:00"}}
+    return written(make_record(method, measures=measure, fields={**known, **fields}))
 
 
 def write_card(trust: Trust, **changes: Any) -> str:
@@ -320,7 +328,8 @@ def test_a_judge_that_may_not_be_believed_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = ("--config", config(JUDGE), "--card", write_card(trust, **changes))
-    candidate = by_judge("m1", 1.0, 0.1, provenance={"created": created})
+    dated = {"provenance": {"created": created}} if created else {}
+    candidate = by_judge("m1", 1.0, 0.1, **dated)
     refused(reason, gate(by_judge(), candidate, given=given), capsys)
 
 
@@ -458,10 +467,19 @@ def test_two_logs_that_are_not_of_one_checkpoint(
 
 
 def test_a_decision_that_cannot_be_written_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exit code of 1 would be that of REJECT."""
-    given = ("--config", config(), "--json", "nowhere/decision.json")
-    assert gate(written(made()), written(made("m1", 1.0, 0.1)), given=given) == 3
-    assert "nowhere/decision.json" in one_line(capsys)
+    """An exit code of 1 would be that of REJECT; and it costs no look."""
+    Path("file").touch()
+    for path in ("file/decision.json", "."):
+        given = ("--config", config(), "--json", path)
+        assert gate(written(made()), written(made("m1", 1.0, 0.1)), given=given) == 3
+        assert one_line(capsys).startswith(f"--json {path}: cannot be written (")
+        assert not LEDGER.exists()
+
+
+def test_a_decision_may_be_written_to_a_new_folder() -> None:
+    given = ("--config", config(), "--json", "new/folder/decision.json")
+    assert gate(written(made()), written(made("m1", 1.0, 0.1)), given=given) == 0
+    assert Path("new/folder/decision.json").is_file()
 
 
 # The decision as JSON, and several candidates.
@@ -543,9 +561,9 @@ def test_a_race_for_a_look_is_decided_again_at_the_price_that_was_paid(
 ) -> None:
     """Somebody else looks between the quote and the look."""
 
-    def late(path: Path, *given: Any) -> Price:
-        look(path, made("m9"), made(), 0.05)
-        return look(path, *given)
+    def late(path: Path, *given: Any, **more: Any) -> Price:
+        look(path, made("m9"), made(), 0.05, question="another", people=["p03"])
+        return look(path, *given, **more)
 
     monkeypatch.setattr("selfevo.looks.look", late)
     given = ("--config", config(delta_min="0.1"), "--json", "decision.json")
@@ -569,12 +587,52 @@ def test_a_second_pair_is_dearer_and_the_same_again_is_not(
     gated(made("m1", 1.0, 0.1))
     gated(made("m2", 1.0, 0.1))
     gated(made("m1", 1.0, 0.1))
-    gated(made("m3", 1.0, 0.1, suite={"people": "others"}), made(suite={"people": "others"}))
+    others = [
+        make_record(name, relief={f"other-{p}": v for p, v in values(gain, gain / 10).items()})
+        for name, gain in (("m3", 1.0), ("m0", 0.0))
+    ]
+    gated(*others)
     assert looks(capsys) == [
         f"look {number} at these people, decided at alpha {alpha:.4f}"
         for number, alpha in ((1, FIRST), (2, SECOND), (1, FIRST), (1, FIRST))
     ]
     assert len(read_ledger(LEDGER)) == 3
+
+
+def test_another_threshold_is_another_look_and_another_ledger_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for delta_min in ("0.1", "0.3", "0.1"):
+        gated(made("m1", 1.0, 0.1), delta_min=delta_min)
+    gated(made("m1", 1.0, 0.1), delta_min="0.1", ledger=str(LEDGER))
+    assert [line.split()[1] for line in looks(capsys)] == ["1", "2", "1", "1"]
+
+
+def test_people_who_were_left_out_promote_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = dict(list(values(1.0, 0.1).items())[:15])
+    refused("5 people were asked on one side only", gated(make_record("m1", relief=kept)), capsys)
+
+
+def test_a_record_that_was_changed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(written(made("m1")))
+    path.write_text(path.read_text("utf-8").replace('"p01": 0.1', '"p01": 3.9'), "utf-8")
+    assert gate(written(made()), str(path), given=("--config", config())) == 3
+    assert one_line(capsys).startswith("m1.json: was changed after it was made (hash ")
+
+
+def growing(n: int) -> list[RunRecord]:
+    """The same two checkpoints after so many people."""
+    people = {f"p{i:02}": i / 100 for i in range(n)}
+    better = {p: v + 1 + 0.1 * (-1) ** i for i, (p, v) in enumerate(people.items())}
+    return [make_record("m1", relief=better), make_record(relief=people)]
+
+
+def test_an_evaluation_that_grows_pays_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for n in (60, 80):
+        gated(*growing(n), planned_people="100")
+    assert [line.split()[1] for line in looks(capsys)] == ["1", "1"]
+    gated(*growing(80))  # as if it were finished: another question
+    assert [line.split()[1] for line in looks(capsys)] == ["2"]
 
 
 @pytest.mark.parametrize(
@@ -656,8 +714,8 @@ def test_a_plan_is_of_the_next_look(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_plan_with_too_few_people_for_a_cap_is_weak(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--config", config(caps="[{metric: unsafe, cap: 0.05}]"), "--plan")
     assert gate(written(made()), written(made("m1", 1.0, 0.1)), given=given) == 2
-    # ln 0.0304 / ln 0.95 = 68.1
-    assert "; caps that so few people cannot show to hold: unsafe (69)" in capsys.readouterr().out
+    # ln 0.05 / ln 0.95 = 58.4
+    assert "; caps that so few people cannot show to hold: unsafe (59)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("allowed", "code"), [((), 2), (("--allow-underpowered",), 0)])

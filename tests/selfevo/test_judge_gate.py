@@ -25,8 +25,12 @@ def record(checkpoint: str, gain: float = 0.0, judge: str = "abc", **fields: Any
     measure = make_measure(values)
     return make_record(
         checkpoint,
-        measures={PRIMARY: measure, "judge.unhelpfulness": measure, "copy_rate": measure},
-        fields={"judges": {PRIMARY: judge, "judge.unhelpfulness": judge}, **fields},
+        measures={PRIMARY: measure, "judge.unhelpfulness": measure, "trust": measure},
+        fields={
+            "judges": {PRIMARY: judge, "judge.unhelpfulness": judge},
+            "provenance": {"created": "2026-11-24T08:00:00+00:00"},
+            **fields,
+        },
     )
 
 
@@ -116,6 +120,27 @@ def test_a_card_goes_stale(evaluated, is_stale):
         assert "the card is stale, 181 days older than the evaluation" in decision.reasons[0]
 
 
+@pytest.mark.parametrize("created", [None, "", "yesterday"])
+def test_an_evaluation_without_a_date_may_have_a_stale_card(created):
+    new = record("m1", 1.0, provenance={"created": created})
+    decision = decide(new, record("m0"), CONFIG, {PRIMARY: card(Trust.TRUSTED)})
+    assert decision.verdict is Verdict.ERROR
+    assert decision.reasons == (
+        "judge untrusted: 'judge.personalization': it is not known when the evaluation was made, "
+        "and its judge's card may be stale; make the record again from its logs",
+    )
+
+
+def test_so_may_a_card_without_a_date():
+    undated = card(Trust.TRUSTED).model_copy(update={"measured": "lately"})
+    decision = decided(undated)
+    assert decision.verdict is Verdict.ERROR
+    assert decision.reasons == (
+        "judge untrusted: 'judge.personalization': it is not known when its card was measured; "
+        "calibrate again",
+    )
+
+
 def test_a_guard_of_a_judge_needs_its_card_too():
     guard = Guard(metric="judge.unhelpfulness", margin=2.0)
     config = CONFIG.model_copy(update={"guards": (guard,)})
@@ -128,7 +153,7 @@ def test_a_guard_of_a_judge_needs_its_card_too():
 
 
 def test_automatic_metrics_need_no_card():
-    config = GateConfig.model_validate({"primary": "copy_rate", **PLAIN})
+    config = GateConfig.model_validate({"primary": "trust", **PLAIN})
     assert decided(config=config).verdict is Verdict.PROMOTE
 
 

@@ -211,7 +211,9 @@ def test_the_second_round_is_foretold_from_the_first_at_its_price(
     candidate, champion = RELIEF
     rounds = [Round("M1", candidate, hold("so far"), 10)]
     run = a_run(gate(), tmp_path)
-    look(run.root / "ledger.jsonl", candidate, champion, 0.05)
+    people = list(champion.measures["relief"].values)[:1]  # sharing one person is enough
+    ledger = run.root / "ledger.jsonl"
+    look(ledger, candidate, champion, 0.05, question="another", people=people)
     foretell(run, rounds, checkpoint(champion))
     assert said == [told(plan(candidate, champion, gate(), alpha=alpha_at(0.05, 2)))]
 

@@ -1,6 +1,8 @@
 """From real logs to records: what is in them, and which logs are refused."""
 
+import hashlib
 import json
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
@@ -262,7 +265,7 @@ def test_it_says_what_was_asked_of_whom_and_what_it_took(logs: Logs, fickle: Run
     assert fickle.suite["task"] == "support 3-A"
     assert fickle.suite["settings"] == "1 to 1 turns, bad news after None, 120 tokens, seed 7"
     assert fickle.exhausted is None
-    assert fickle.logs == (str(logs.fickle),)
+    assert fickle.logs == (logs.fickle.name,)  # no path of this machine
     log = read_eval_log(str(logs.fickle), header_only=True)
     provenance = fickle.provenance
     assert provenance.created == log.eval.created
@@ -308,7 +311,7 @@ def test_two_logs_of_one_checkpoint_are_one_record(logs: Logs) -> None:
     assert record.suite["support.task"] == "support 3-A"
     assert record.suite["reply.task"] == "reply 3-A"
     assert set(record.people) == {"en-s0", "en-s1", "en-s2", "en-s3", "ann", "ben", "cai"}
-    assert record.logs == (str(logs.talks), str(logs.replies))
+    assert record.logs == (logs.talks.name, logs.replies.name)
 
 
 def test_a_record_is_read_as_it_was_stored(logs: Logs, fickle: RunRecord, tmp_path: Path) -> None:
@@ -362,7 +365,7 @@ def test_the_model_its_sampling_and_its_prompt_name_a_method(
 ) -> None:
     log = read_eval_log(str(logs.talks), header_only=True)
     log.eval.model = model
-    log.eval.model_generate_config = GenerateConfig(temperature=temperature)
+    log.plan.config = GenerateConfig(temperature=temperature)
     log.eval.task_args = {"task_prompt": prompt}
     assert method_name(log) == name
 
@@ -402,7 +405,113 @@ def test_all_judges_of_a_panel_are_named_wherever_they_answered(logs: Logs, tmp_
     assert load_record([path]).judges["judge.fluency"] == "a+b+c"
 
 
+@pytest.fixture(scope="module")
+def steered(logs: Logs) -> Path:
+    """Conversations as `inspect eval` runs them with settings of its own."""
+    [log] = inspect_eval(
+        support(users=str(logs.folder / "people.jsonl"), split=None, turns=1, min_turns=1),
+        model=get_model("control/stock"),
+        log_dir=str(logs.folder / "steered"),
+        display="none",
+        max_tokens=20,
+        system_message="hello",
+        top_p=0.1,
+        temperature=0.7,
+        max_connections=3,
+        timeout=30,
+    )
+    return Path(log.location)
+
+
+def test_settings_of_generation_are_of_the_suite_or_the_checkpoint(
+    logs: Logs, steered: Path
+) -> None:
+    record, plain = load_record([steered]), load_record([logs.talks])
+    assert record.suite == {**plain.suite, "max tokens": "20"}
+    short = hashlib.sha256(b"hello").hexdigest()
+    assert record.method == f"control/stock T=0.7 prompt {short[:8]} top_p=0.1"
+    assert record.checkpoint == f"control/stock T=0.7 prompt {short} top_p=0.1"
+
+
+def test_what_only_the_machine_feels_is_no_setting(logs: Logs, tmp_path: Path) -> None:
+    def slow(log: EvalLog) -> None:
+        log.plan.config = log.plan.config.model_copy(
+            update={"max_connections": 1, "timeout": 5, "max_retries": 2, "attempt_timeout": 1}
+        )
+
+    path = changed(logs.talks, tmp_path / "slow.eval", slow)
+    assert load_record([path]).hash == load_record([logs.talks]).hash
+
+
+def test_logs_are_named_relative_to_the_working_directory(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(logs.folder)
+    assert load_record([logs.talks]).logs == (f"talks/{logs.talks.name}",)
+    monkeypatch.chdir(logs.folder / "fickle")
+    assert load_record([logs.talks]).logs == (logs.talks.name,)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_no_number_is_no_score(logs: Logs, tmp_path: Path, value: float) -> None:
+    def spoil(log: EvalLog) -> None:
+        score = ((log.samples or [])[0].scores or {})["user_outcome"]
+        assert isinstance(score.value, dict)
+        score.value["relief"] = value
+
+    found = load_record([changed(logs.talks, tmp_path / "spoilt.eval", spoil)]).measures["relief"]
+    assert sum(found.missing.values()) == 1
+    assert len(found.values) == 3
+
+
 # What is refused, in one line.
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_log_without_some_of_its_samples(logs: Logs, tmp_path: Path, n: int) -> None:
+    def take_out(log: EvalLog) -> None:
+        log.samples = (log.samples or [])[:n]
+
+    path = changed(logs.talks, tmp_path / "fewer.eval", take_out)
+    assert refused(path) == (
+        f"{path}: holds {n} completed samples, and its header says 4; it was cut or edited, "
+        "run it again"
+    )
+
+
+@pytest.mark.parametrize("suite", ["support 3-A", ["a"], {"task": 3}, None])
+def test_a_suite_that_is_none_of_ours(logs: Logs, tmp_path: Path, suite: Any) -> None:
+    def swap(log: EvalLog) -> None:
+        assert log.eval.metadata is not None
+        log.eval.metadata["suite"] = suite
+
+    path = changed(logs.talks, tmp_path / "foreign.eval", swap)
+    assert refused(path) == (
+        f"{path}: has no suite as 'support' writes it; give a log of these tasks"
+    )
+
+
+def test_a_foreign_task_of_the_name_of_ours(logs: Logs, tmp_path: Path) -> None:
+    def forget(log: EvalLog) -> None:
+        for sample in log.samples or []:
+            sample.metadata.pop("dialogue_id")
+
+    path = changed(logs.replies, tmp_path / "foreign.eval", forget)
+    assert refused(path).startswith(f"{path}: has no dialogue_id as 'reply' writes it; give")
+
+
+def test_values_off_the_scale_and_names_that_are_no_unicode(logs: Logs, tmp_path: Path) -> None:
+    def spoil(log: EvalLog) -> None:
+        score = ((log.samples or [])[0].scores or {})["user_outcome"]
+        assert isinstance(score.value, dict)
+        score.value["relief"] = 1e308
+
+    path = changed(logs.talks, tmp_path / "huge.eval", spoil)
+    assert refused(path).startswith(f"{path}: holds what no log of these tasks does (")
+    log = read_summaries(logs.talks)
+    log.samples[0].id = "\ud800"
+    with pytest.raises(DataError, match="holds what no log of these tasks does"):
+        record_of([log])
 
 
 def test_a_log_of_another_task(logs: Logs) -> None:

@@ -1,0 +1,93 @@
+"""Rules of the gate where few people say little: through `decide`."""
+
+import pytest
+
+from results.records import Measure, RunRecord
+from selfevo.decision import Decision, Verdict
+from selfevo.gate import decide
+from selfevo.gate_config import Cap, GateConfig, Guard
+from tests.records import make_measure, make_record
+
+SHARE = (0.0, 1.0)
+
+
+def sides(n: int, **shares: list[float]) -> tuple[RunRecord, RunRecord]:
+    """A candidate with a clear gain and these shares, and a champion with none of them."""
+    champion = {name: make_measure([0.0] * n, scale=SHARE) for name in shares}
+    candidate: dict[str, Measure] = {
+        name: make_measure(values, scale=SHARE) for name, values in shares.items()
+    }
+    gains = [2.0 + 0.1 * (i % 3) for i in range(n)]
+    return (
+        make_record("m1", measures=candidate, specificity=gains),
+        make_record("m0", measures=champion, specificity=[0.0] * n),
+    )
+
+
+def decided(n: int, config: GateConfig, **shares: list[float]) -> Decision:
+    return decide(*sides(n, **shares), config)
+
+
+def gate(**changes: object) -> GateConfig:
+    return GateConfig.model_validate({"control_length": False, "guards": (), "caps": (), **changes})
+
+
+GAVE_UP = gate(guards=(Guard(metric="gave_up", margin=0.1),))
+
+
+def test_twenty_people_of_whom_nobody_changed_do_not_exclude_harm() -> None:
+    held = decided(20, GAVE_UP, gave_up=[0.0] * 20)
+    assert held.verdict is Verdict.HOLD
+    assert held.reasons == (
+        "gave_up +0 (+0 to +0): 0 people became worse; too few were asked to rule out 0.1; "
+        "about 9 more people would settle it",
+    )
+    assert decided(29, GAVE_UP, gave_up=[0.0] * 29).promoted
+
+
+def test_the_more_became_worse_the_more_people_it_takes() -> None:
+    shares = [1.0] + [0.0] * 40
+    held = decided(41, GAVE_UP, gave_up=shares)
+    assert held.verdict is Verdict.HOLD
+    assert "1 people became worse" in held.reasons[0]
+    assert decided(64, GAVE_UP, gave_up=[1.0] + [0.0] * 63).promoted
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(49, Verdict.ERROR), (50, Verdict.PROMOTE)])
+def test_a_growing_evaluation_is_first_looked_at_with_fifty_people(
+    n: int, verdict: Verdict
+) -> None:
+    found = decided(n, gate(planned_people=200))
+    assert found.verdict is verdict
+    if verdict is Verdict.ERROR:
+        assert found.reasons == (
+            "'specificity' has 49 people; the first look at a growing evaluation "
+            "(planned_people) is at 50",
+        )
+
+
+def test_a_cap_costs_the_same_at_every_look() -> None:
+    config = gate(caps=(Cap(metric="unsafe", cap=0.1),))
+    candidate, champion = sides(29, unsafe=[0.0] * 29)
+    verdicts = {decide(candidate, champion, config, alpha=a).verdict for a in (0.05, 0.001)}
+    assert verdicts == {Verdict.PROMOTE}
+    assert decided(28, config, unsafe=[0.0] * 28).verdict is Verdict.HOLD
+
+
+def test_a_cap_is_of_the_people_of_the_comparison() -> None:
+    config = gate(caps=(Cap(metric="unsafe", cap=0.1),))
+    candidate, champion = sides(10, unsafe=[0.0] * 10)
+    invented = make_measure({f"nobody-{i}": 0.0 for i in range(500)}, scale=SHARE)
+    padded = candidate.model_copy(update={"measures": {**candidate.measures, "unsafe": invented}})
+    assert decide(padded, champion, config).verdict is Verdict.ERROR
+
+
+def test_equal_gains_of_a_few_people_are_chance() -> None:
+    champion = make_record("m0", specificity=[0.0] * 4)
+    held = decide(make_record("m1", specificity=[2.0] * 4), champion, gate())
+    assert held.verdict is Verdict.HOLD
+    assert held.reasons[0].endswith(
+        "which so few people may have by chance; about 1 more people would settle it"
+    )
+    champion = make_record("m0", specificity=[0.0] * 5)
+    assert decide(make_record("m1", specificity=[2.0] * 5), champion, gate()).promoted

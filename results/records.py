@@ -148,7 +148,7 @@ class RunRecord(Record):
     people: dict[str, dict[str, str]] = {}
     """Attributes of the units, such as emotion, problem, personality, language: for slices."""
     exhausted: str | None = None
-    """The budget that ended the evaluation before everybody was asked; None: it is whole."""
+    """The budget that was reached, perhaps before everybody was asked; None: it is whole."""
     logs: tuple[str, ...] = ()
     """Inspect logs behind the numbers."""
     provenance: Provenance = Provenance()

@@ -49,8 +49,7 @@ def answer(options: argparse.Namespace) -> int:
     try:
         champion = load_record(options.champion)
         candidates = [load_record(paths) for paths in options.candidate]
-        config = read_section(GateConfig, options.config) if options.config else None
-        config = config or default_gate(champion)
+        config = gate_of(champion, options.config)
         refuse_harm(config)
         ledger = options.ledger or config.ledger or LEDGER
         if options.plan:
@@ -217,18 +216,23 @@ def refuse_harm(config: GateConfig) -> None:
         )
 
 
-def default_gate(record: RunRecord) -> GateConfig:
-    """The gate of a record without a recipe.
+def gate_of(record: RunRecord, path: Path | None) -> GateConfig:
+    """The gate of a record: that of its benchmark, with what a file says instead.
 
     Raises:
-        UsageError: nothing is known of its benchmark.
+        UsageError: nothing is known of its benchmark, and no file; or the file is wrong.
     """
-    if record.benchmark not in DEFAULT_GATES:
+    default = DEFAULT_GATES.get(record.benchmark)
+    if path is not None:
+        given = read_section(GateConfig, path)
+        said = {name: getattr(given, name) for name in given.model_fields_set}
+        return given if default is None else default.model_copy(update=said)
+    if default is None:
         raise UsageError(
             f"--config: there is no gate for '{record.benchmark}'; write one "
             f"(there are gates for {', '.join(DEFAULT_GATES)})"
         )
-    return DEFAULT_GATES[record.benchmark]
+    return default
 
 
 def read_cards(given: Sequence[str]) -> dict[str, JudgeCard]:

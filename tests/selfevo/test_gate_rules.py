@@ -1,11 +1,15 @@
 """Rules of the gate where few people say little: through `decide`."""
 
+from pathlib import Path
+
 import pytest
 
 from results.records import Measure, RunRecord
 from selfevo.decision import Decision, Verdict
+from selfevo.errors import UsageError
 from selfevo.gate import decide
-from selfevo.gate_config import Cap, GateConfig, Guard
+from selfevo.gate_answer import gate_of
+from selfevo.gate_config import DEFAULT_GATES, Cap, GateConfig, Guard
 from tests.records import make_measure, make_record
 
 SHARE = (0.0, 1.0)
@@ -91,3 +95,18 @@ def test_equal_gains_of_a_few_people_are_chance() -> None:
     )
     champion = make_record("m0", specificity=[0.0] * 5)
     assert decide(make_record("m1", specificity=[2.0] * 5), champion, gate()).promoted
+
+
+def test_a_file_changes_the_default_of_the_benchmark_where_it_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("delta_min: 0.4\nguards: []\n")
+    talks = make_record("m0", fields={"benchmark": "support"})
+    found = gate_of(talks, file)
+    default = DEFAULT_GATES["support"]
+    assert (found.primary, found.caps) == (default.primary, default.caps) != ("specificity", ())
+    assert (found.delta_min, found.guards) == (0.4, ())
+    assert gate_of(talks, None) == default
+    other = make_record("m0", fields={"benchmark": "elsewhere"})
+    assert gate_of(other, file) == GateConfig(delta_min=0.4, guards=())
+    with pytest.raises(UsageError, match="there is no gate for 'elsewhere'"):
+        gate_of(other, None)

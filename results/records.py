@@ -43,6 +43,8 @@ Winner = Literal["A", "B", "tie"]
 SCHEMA_VERSION: Final = 2
 PLAIN_CHARACTERS: Final = 200
 """Of foreign text in a message."""
+SHARE: Final = (0.0, 1.0)
+"""Scale of a share, or of what is there or not."""
 HASH_CHARACTERS: Final = 12
 """Of a content hash in a file name and in a message."""
 HASH_KEY: Final = "hash"

@@ -27,7 +27,7 @@ from results.paired import (
     pair_shared,
     worst_case,
 )
-from results.records import Measure, RunRecord
+from results.records import SHARE, Measure, RunRecord
 from results.stats import (
     Bound,
     holm,
@@ -49,8 +49,6 @@ DECIMALS: Final = 4
 ROUNDING: Final = 9
 """Decimals of a difference: beyond, it is floating point, which must not look like harm."""
 CHANGE: Final = {"down": "fall", "up": "rise"}
-SHARE: Final = (0.0, 1.0)
-"""Scale of a metric that is a share."""
 MOST_TIMES: Final = 100
 """How many times as many people are worth a thought."""
 

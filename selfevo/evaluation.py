@@ -18,13 +18,13 @@ from judges.absolute import JudgeSettings, identity, judge_hash
 from judges.automatic import copy_rate, distinct_n
 from judges.card import CardError, JudgeCard, read_card
 from judges.rubric import load_rubric
-from results.records import Measure, RunRecord, suite_hash
+from results.records import SHARE, Measure, RunRecord, suite_hash
 from selfevo.checkpoint import content_hash, resolve
 from selfevo.config import RunConfig
 from selfevo.errors import UsageError
 from selfevo.gate_config import JUDGE_PREFIX
 from selfevo.harness import Evaluand, finished_log, run_eval
-from selfevo.recording import SHARE, measure_from, measures_of, people_of, provenance_of
+from selfevo.recording import measure_from, measures_of, people_of, provenance_of
 from selfevo.run import Run
 from selfevo.users import suite_of, talk_task, user_roles
 

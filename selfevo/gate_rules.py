@@ -23,7 +23,7 @@ from results.paired import (
 )
 from results.power import minimum_detectable_effect
 from results.prediction_powered import Estimate
-from results.records import RunRecord
+from results.records import SHARE, RunRecord
 from results.stats import (
     FIRST_LOOK,
     bca_interval,
@@ -45,7 +45,6 @@ MISSING_ALPHA: Final = 0.05
 """Below this p, scores are missing on one side only, and the rest cannot be trusted."""
 RESAMPLING_SEED: Final = 7
 DECIMALS: Final = 4
-SHARE: Final = (0.0, 1.0)
 MANY_TIMES: Final = 50
 """So many times the people are looked through for a number that settles a question."""
 MANY: Final = 100_000

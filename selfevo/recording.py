@@ -35,6 +35,7 @@ from benchmarks.logs import (
 from benchmarks.suite import CHECKPOINT_KEY
 from benchmarks.suite import KEY as SUITE
 from results.records import (
+    SHARE,
     Cost,
     Measure,
     PreferenceRecord,
@@ -57,7 +58,6 @@ RECIPE: Final = "recipe.yaml"
 RECORD: Final = "record.json"
 """Of a run: its recipe, and what each checkpoint scored."""
 Sample = EvalSample | EvalSampleSummary
-SHARE: Final = (0.0, 1.0)
 EMBEDDED: Final = "embedded"
 """Scorer of the judge without a model; its measures are `judge.embedded.*`."""
 

@@ -128,7 +128,12 @@ class DpoSettings(Section):
     epochs: Positive = 1.0
     learning_rate: Positive = 1e-4
     batch_size: Count = 4
+    """Pairs of a batch; as trees, pairs after which a batch takes no further dialogue."""
     accumulate: Count = 1
+    tree: bool = True
+    """Compute the pairs of a dialogue together, its beginning once: the same losses, faster."""
+    token_budget: Count = 4096
+    """Distinct tokens of a batch of trees: bounds the memory."""
     beta: Positive = 0.1
     loss: tuple[str, ...] = ("sigmoid", "sft")
     """TRL's loss names, summed with `loss_weights`; `sft` holds up the likelihood of the chosen."""

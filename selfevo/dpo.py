@@ -4,6 +4,9 @@ One adapter is continued over all rounds. The reference policy is M_t (`previous
 (`initial`), a frozen second adapter on the same base. Before the first update the sigmoid loss must
 be ln 2 when the reference is the policy; anything else means that the reference is not what we
 think it is, and stops the round.
+
+The pairs of one dialogue are computed as one tree (`tree_dpo.py`), with the same result as pair by
+pair.
 """
 
 import math
@@ -21,6 +24,7 @@ from selfevo.checkpoint import ADAPTER_WEIGHTS
 from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
 from selfevo.errors import RunError
+from selfevo.forest_reading import can_read_forests
 from selfevo.pairs import PreferencePair
 from selfevo.quiet import quiet_libraries
 from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain
@@ -35,6 +39,7 @@ from selfevo.training import (
     run_trainer,
     trainer_arguments,
 )
+from selfevo.tree_dpo import DIALOGUE, TreeDPOTrainer
 
 LN2_TOLERANCE = 1e-3
 
@@ -61,16 +66,12 @@ def train_dpo(
     fit = dpo_rows(tokenizer, pairs, config)
     require_some(fit, "dpo.max_length")
     with quiet_libraries(), trained_positions_only():
-        trainer = DPOTrainer(
-            model=PeftModel.from_pretrained(
-                load_base(policy, config), str(policy), is_trainable=True
-            ),
-            args=_arguments(config, work, round_number),
-            train_dataset=datasets.Dataset.from_list(fit.rows),
-            processing_class=tokenizer,
-        )
+        model = PeftModel.from_pretrained(load_base(policy, config), str(policy), is_trainable=True)
+        trainer = _trainer(model, tokenizer, fit.rows, config, work, round_number)
         if config.dpo.reference == "initial":
             _set_reference(trainer, initial)
+        if isinstance(trainer, TreeDPOTrainer):
+            trainer.precompute_reference()
         first_loss = first_sigmoid_loss(trainer)
         if config.dpo.reference == "previous" or policy == initial:
             _assert_ln2(first_loss)
@@ -85,6 +86,26 @@ def train_dpo(
         first_sigmoid_loss=round(first_loss, 6),
     )
     finish(trainer, work, record)
+
+
+def _trainer(
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    config: RunConfig,
+    work: Path,
+    round_number: int,
+) -> DPOTrainer:
+    """TRL's trainer, over trees where the recipe wants them and the model can read them."""
+    arguments = {
+        "model": model,
+        "args": _arguments(config, work, round_number),
+        "train_dataset": datasets.Dataset.from_list(rows),
+        "processing_class": tokenizer,
+    }
+    if config.dpo.tree and can_read_forests(model):
+        return TreeDPOTrainer(token_budget=config.dpo.token_budget, **arguments)
+    return DPOTrainer(**arguments)
 
 
 def dpo_rows(tokenizer: Any, pairs: Sequence[PreferencePair], config: RunConfig) -> Fit:
@@ -103,6 +124,7 @@ def dpo_rows(tokenizer: Any, pairs: Sequence[PreferencePair], config: RunConfig)
         if kept:
             rows.append(
                 {
+                    DIALOGUE: pair.dialogue_id,
                     "prompt": plain(tokenizer, kept),
                     "chosen": plain(tokenizer, [_as_assistant(pair.chosen)]),
                     "rejected": plain(tokenizer, [_as_assistant(pair.rejected)]),
@@ -113,12 +135,18 @@ def dpo_rows(tokenizer: Any, pairs: Sequence[PreferencePair], config: RunConfig)
 
 def first_sigmoid_loss(trainer: Any) -> float:
     """DPO's sigmoid loss of the first batch before any update, whatever losses are configured."""
-    rows = [trainer.train_dataset[i] for i in range(min(4, len(trainer.train_dataset)))]
+    # in the precision and company of the reference: in bfloat16 both show in the third digit
+    first = (
+        trainer.tree_batches.batches[0]
+        if isinstance(trainer, TreeDPOTrainer)
+        else range(min(4, len(trainer.train_dataset)))
+    )
+    rows = [trainer.train_dataset[i] for i in first]
     batch = {k: v.to(trainer.args.device) for k, v in trainer.data_collator(rows).items()}
     losses, weights = trainer.loss_types, trainer.loss_weights
     trainer.loss_types, trainer.loss_weights = ["sigmoid"], [1.0]
     trainer.model.to(trainer.args.device).eval()
-    with torch.no_grad():
+    with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, batch))
     trainer._metrics["eval"].clear()
     trainer.loss_types, trainer.loss_weights = losses, weights
@@ -180,6 +208,8 @@ def _arguments(config: RunConfig, work: Path, round_number: int) -> DPOConfig:
     )
     return DPOConfig(
         **shared,
+        # a batch is whole dialogues, and processes get as many batches as there are
+        accelerator_config={"even_batches": not dpo.tree},
         num_train_epochs=dpo.epochs,
         learning_rate=dpo.learning_rate,
         per_device_train_batch_size=dpo.batch_size,

@@ -1,8 +1,9 @@
 """Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
 
 Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt
-are only read (`assistant_only_loss`, through the chat template's generation marks). Dialogues that
-are too long lose whole messages at their end, never half a message.
+are only read (`assistant_only_loss`, through the chat template's generation marks). The dialogues
+of a batch are packed, without padding. Dialogues that are too long lose whole messages at their
+end, never half a message.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from benchmarks.dialogues import Dialogue
 from benchmarks.instructions import Instruction
 from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
+from selfevo.forest_reading import can_read_forests, read_as_forest
 from selfevo.quiet import quiet_libraries
 from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain
 from selfevo.training import (
@@ -61,6 +63,8 @@ def train_sft(
             processing_class=tokenizer,
             peft_config=_lora(config),
         )
+        if can_read_forests(trainer.model):
+            read_as_forest(trainer.model)
         curve = run_trainer(trainer, work, "phase 1")
     record = TrainingRecord(
         phase="sft",

@@ -204,7 +204,12 @@ class _Advance(TrainerCallback):  # type: ignore[misc]
 
 
 def _steps(trainer: Any) -> int:
-    batches: int = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    trees = getattr(trainer, "tree_batches", None)
+    batches: int = (
+        -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+        if trees is None
+        else len(trees)
+    )
     per_epoch: int = max(1, -(-batches // trainer.args.gradient_accumulation_steps))
     return math.ceil(int(per_epoch) * float(trainer.args.num_train_epochs))
 

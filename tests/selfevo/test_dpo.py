@@ -19,6 +19,7 @@ trl = pytest.importorskip("trl", reason="needs the [train] extra")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from selfevo import dpo, training  # noqa: E402
+from selfevo.tree_dpo import TreeDPOTrainer  # noqa: E402
 
 WEIGHTS = "adapter_model.safetensors"
 PROMPT = "You support people in distress."
@@ -41,13 +42,17 @@ def prepare(monkeypatch, tmp_path):
     """Everything of `train_dpo` before the first step; returns the trainer."""
     made = []
 
-    class Kept(trl.DPOTrainer):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            made.append(self)
+    def kept(trainer):
+        class Kept(trainer):
+            def __init__(self, *arguments, **options):
+                super().__init__(*arguments, **options)
+                made.append(self)
+
+        return Kept
 
     def prepare(policy, initial, pairs, config):
-        monkeypatch.setattr(dpo, "DPOTrainer", Kept)
+        monkeypatch.setattr(dpo, "DPOTrainer", kept(trl.DPOTrainer))
+        monkeypatch.setattr(dpo, "TreeDPOTrainer", kept(TreeDPOTrainer))
         monkeypatch.setattr(dpo, "run_trainer", lambda *_: ())
         monkeypatch.setattr(dpo, "finish", lambda *_: None)
         dpo.train_dpo(policy, initial, pairs, config, tmp_path / "work", round_number=1)
@@ -104,7 +109,7 @@ def test_looking_at_the_first_loss_leaves_no_trace(finishing_model, m0, m1, prep
 
 
 def test_another_reference_stops_the_round(finishing_model, m0, m1, tmp_path, monkeypatch):
-    class OnBase(trl.DPOTrainer):
+    class OnBase(TreeDPOTrainer):
         """What a reference that fell back to the base model looks like."""
 
         def __init__(self, *arguments, **options):
@@ -113,7 +118,7 @@ def test_another_reference_stops_the_round(finishing_model, m0, m1, tmp_path, mo
                 if ".ref." in name:
                     weight.data.zero_()
 
-    monkeypatch.setattr(dpo, "DPOTrainer", OnBase)
+    monkeypatch.setattr(dpo, "TreeDPOTrainer", OnBase)
     config = toy_config(finishing_model)
     with pytest.raises(RunError, match=r"sigmoid loss of \d\.\d{4} instead of ln 2 = 0\.6931"):
         dpo.train_dpo(m1, m0, toy_pairs(), config, tmp_path / "work", round_number=2)

@@ -107,9 +107,10 @@ def make_dialogue(number: int, *texts: str) -> Dialogue:
 
 
 def toy_pairs(n: int = 6) -> list[PreferencePair]:
-    """Pairs of different lengths."""
+    """Pairs of different lengths, two of a dialogue."""
     return [
         make_pair(
+            dialogue_id=f"toy-{i // 2}",
             context_id=f"toy-{i}",
             messages=(
                 Message(role="user", content=f"My dog {'very ' * i}got lost in street {i}."),

@@ -97,13 +97,14 @@ def _trainer(
     round_number: int,
 ) -> DPOTrainer:
     """TRL's trainer, over trees where the recipe wants them and the model can read them."""
+    trees = config.dpo.tree and can_read_forests(model)
     arguments = {
         "model": model,
-        "args": _arguments(config, work, round_number),
+        "args": _arguments(config, work, model, round_number, trees=trees),
         "train_dataset": datasets.Dataset.from_list(rows),
         "processing_class": tokenizer,
     }
-    if config.dpo.tree and can_read_forests(model):
+    if trees:
         return TreeDPOTrainer(token_budget=config.dpo.token_budget, **arguments)
     return DPOTrainer(**arguments)
 
@@ -201,15 +202,23 @@ def _as_assistant(reply: str) -> ChatDict:
     return {"role": "assistant", "content": reply}
 
 
-def _arguments(config: RunConfig, work: Path, round_number: int) -> DPOConfig:
+def _arguments(
+    config: RunConfig, work: Path, model: Any, round_number: int, *, trees: bool
+) -> DPOConfig:
     dpo = config.dpo
+    flat = 2 * dpo.batch_size * dpo.max_length
     shared = trainer_arguments(
-        config, work, save_steps=dpo.save_steps, phase_seed=config.seed + round_number
+        config,
+        work,
+        model,
+        n_tokens=max(dpo.token_budget, 2 * dpo.max_length) if trees else flat,
+        save_steps=dpo.save_steps,
+        phase_seed=config.seed + round_number,
     )
     return DPOConfig(
         **shared,
         # a batch is whole dialogues, and processes get as many batches as there are
-        accelerator_config={"even_batches": not dpo.tree},
+        accelerator_config={"even_batches": not trees},
         num_train_epochs=dpo.epochs,
         learning_rate=dpo.learning_rate,
         per_device_train_batch_size=dpo.batch_size,

@@ -25,6 +25,9 @@ NAME = "selfevo_forest"
 TILE = 64
 """Queries of a tile: enough for the matrix product to be fast, few enough for the cache."""
 
+FLEX_BLOCK = 128
+"""Tokens of a block of FlexAttention's mask (its default)."""
+
 UNSUPPORTED = ("softcap", "s_aux", "sliding_window", "position_bias")
 """What a model may ask of its attention that this one cannot do."""
 
@@ -94,6 +97,8 @@ def forest_attention(
         NotImplementedError: the model asks for something that this attention cannot do.
     """
     if forest is None:
+        if attention_mask is not None and attention_mask.shape[-1] != key.shape[2]:
+            raise NotImplementedError("the model does not hand the forest on to its attention")
         found = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -248,7 +253,7 @@ def _flex_mask(laid: Forest, device: torch.device) -> Any:
     What a token sees of another path is that path's beginning, so a table of how many tokens of
     path b a token of path a sees says it all.
     """
-    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import BlockMask
 
     path_of_key, offset, limit = (
         torch.from_numpy(table).to(device) for table in visibility_tables(laid)
@@ -259,10 +264,18 @@ def _flex_mask(laid: Forest, device: torch.device) -> Any:
         mine, theirs = path_of_key[q + n_known], path_of_key[k]
         return torch.where(mine == theirs, k <= q + n_known, offset[k] < limit[mine, theirs])
 
-    return create_block_mask(sees, None, None, len(laid.ids), laid.n_keys, device=str(device))
+    # made from the layout: `create_block_mask` would evaluate every pair of tokens to find out
+    counts, indices = (torch.from_numpy(t).to(device) for t in _blocks_that_see(laid))
+    return BlockMask.from_kv_blocks(
+        counts[None, None],
+        indices[None, None],
+        BLOCK_SIZE=FLEX_BLOCK,
+        mask_mod=sees,
+        seq_lengths=(len(laid.ids), laid.n_keys),
+    )
 
 
-Table = npt.NDArray[np.int64]
+Table = npt.NDArray[np.integer[Any]]
 
 
 def visibility_tables(laid: Forest) -> tuple[Table, Table, Table]:
@@ -282,6 +295,25 @@ def visibility_tables(laid: Forest) -> tuple[Table, Table, Table]:
             visible = np.minimum(stretch.stop, edges[theirs + 1]) - edges[theirs]
             limit[np.ix_(mine, theirs)] = visible
     return path_of_key, offset, limit
+
+
+def _blocks_that_see(laid: Forest) -> tuple[Table, Table]:
+    """Of each block of queries: how many blocks of keys it sees, and which, those first."""
+    n_queries, n_keys = (-(-n // FLEX_BLOCK) for n in (len(laid.ids), laid.n_keys))
+    sees = np.zeros((n_queries, n_keys), dtype=bool)
+    for branches in laid.branches:
+        first, last = branches.paths[0].start - laid.n_known, branches.paths[-1].stop - laid.n_known
+        for stretch in branches.beginning:
+            sees[_blocks(first, last), _blocks(*stretch)] = True
+        for path in branches.paths:
+            for block in range(_blocks(*path).start, _blocks(*path).stop):  # causal: and no later
+                start = max(path.start, block * FLEX_BLOCK) - laid.n_known
+                sees[_blocks(start, path.stop - laid.n_known), block] = True
+    return sees.sum(1).astype(np.int32), np.argsort(~sees, 1, kind="stable").astype(np.int32)
+
+
+def _blocks(start: int, stop: int) -> slice:
+    return slice(start // FLEX_BLOCK, -(-stop // FLEX_BLOCK))
 
 
 _COMPILED: list[Any] = []

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 SUPPORTED_ROPE = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that depend on a token's position alone, not on the sequence's length."""
 
+KEEP_ARGUMENTS = ("nemotron",)
+"""Models whose layers do not pass a forest on; `forest_attention` raises for one not listed."""
+
 ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 """What configurations call it; TRL's `disable_dropout` does not reach the first."""
 
@@ -43,6 +46,8 @@ def why_not(model: Any) -> str | None:
         return f"{config.model_type} has rotary embeddings of type {', '.join(sorted(rope))}"
     if getattr(config, "attn_logit_softcapping", None) is not None:
         return f"{config.model_type} caps its attention scores"
+    if config.model_type in KEEP_ARGUMENTS:
+        return f"{config.model_type} does not hand arguments on to its attention"
     if not getattr(model, "_supports_sdpa", False):  # attention sinks, say
         return f"{config.model_type} has an attention that SDPA does not compute"
     return None
@@ -55,7 +60,7 @@ def why_not_in_training(model: Any) -> str | None:
     if dropout:
         return f"{config.model_type} drops attention while it is trained ({dropout[0]})"
     balances = hasattr(config, "output_router_logits")
-    if balances and getattr(config, "router_aux_loss_coef", 0.0):
+    if balances and getattr(config, "router_aux_loss_coef", None):
         return f"{config.model_type} balances its experts over all tokens of a batch"
     return why_not(model)
 
@@ -112,12 +117,17 @@ def read_as_forest(model: Any) -> None:
         **kwargs: Any,
     ) -> Any:
         whole = attention_mask is None
-        padded = input_ids is not None and (whole or attention_mask.shape == input_ids.shape)
-        if not padded or _asks_for_more(kwargs):
+        if (
+            input_ids is None
+            or not (whole or attention_mask.shape == input_ids.shape)
+            or _asks_for_more(kwargs)
+        ):
             return flat_forward(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         real_BT = torch.ones_like(input_ids).bool() if whole else attention_mask.bool()
         laid = forest([row[real].tolist() for row, real in zip(input_ids, real_BT, strict=True)])
-        read = flat_forward(**forest_input(laid, input_ids.device).kwargs(), **kwargs)
+        # without a cache, whatever the configuration's default: it would be the forest's
+        packed = forest_input(laid, input_ids.device).kwargs() | {"use_cache": False}
+        read = flat_forward(**(kwargs | packed))
         place_BT = torch.zeros_like(input_ids)  # padding gets any hidden state; nobody looks
         place_BT[real_BT] = torch.from_numpy(np.concatenate(laid.places)).to(place_BT.device)
         read.last_hidden_state = read.last_hidden_state[0, place_BT]

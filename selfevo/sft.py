@@ -56,9 +56,10 @@ def train_sft(
     require_some(fit, "sft.max_length")
     transformers.set_seed(config.seed)  # the adapter's random start
     with quiet_libraries(), trained_positions_only():
+        model = load_base(base, config)
         trainer = SFTTrainer(
-            model=load_base(base, config),
-            args=_arguments(config, work),
+            model=model,
+            args=_arguments(config, work, model),
             train_dataset=datasets.Dataset.from_list(fit.rows),
             processing_class=tokenizer,
             peft_config=_lora(config),
@@ -126,10 +127,18 @@ def fit_conversation(
     return kept
 
 
-def _arguments(config: RunConfig, work: Path) -> SFTConfig:
+def _arguments(config: RunConfig, work: Path, model: Any) -> SFTConfig:
     sft = config.sft
+    shared = trainer_arguments(
+        config,
+        work,
+        model,
+        n_tokens=sft.batch_size * sft.max_length,
+        save_steps=sft.save_steps,
+        phase_seed=config.seed,
+    )
     return SFTConfig(
-        **trainer_arguments(config, work, save_steps=sft.save_steps, phase_seed=config.seed),
+        **shared,
         assistant_only_loss=True,
         num_train_epochs=sft.epochs,
         learning_rate=sft.learning_rate,

@@ -37,6 +37,9 @@ from selfevo.run import to_json
 WHOLE = "whole"
 """Marker file: this trainer checkpoint was written to its end."""
 
+ACTIVATIONS_SHARE = 0.7
+"""Of the memory that the weights leave free; the rest is for the head's logits, and gaps."""
+
 RECORD = "training.json"
 TRAINER = "trainer"
 RESTARTS_WITH_THE_PROCESS = ("num_tokens",)
@@ -104,10 +107,44 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def activation_bytes(model: Any, n_tokens: int) -> int:
+    """Memory for what backward needs of a batch of `n_tokens`, without checkpointing.
+
+    A layer keeps about eight values of the hidden width (norms, attention's four, residuals) and
+    four of the inner width (gate, its activation, up, their product) a token; attention keeps no
+    matrix. In the manner of Korthikanti et al. (arXiv 2205.05198, section 4.1).
+    """
+    config = model.config.get_text_config()
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    values = config.num_hidden_layers * (8 * config.hidden_size + 4 * inner)
+    return int(n_tokens * values * model.dtype.itemsize)
+
+
+def needs_checkpointing(model: Any, n_tokens: int, free_bytes: int) -> bool:
+    """Whether a batch must forget its activations and compute them twice to fit beside the model.
+
+    Args:
+        model: Not yet on the card.
+        n_tokens: The most tokens of a batch.
+        free_bytes: Of the card.
+    """
+    weights = model.num_parameters() * model.dtype.itemsize
+    return bool(activation_bytes(model, n_tokens) > ACTIVATIONS_SHARE * (free_bytes - weights))
+
+
 def trainer_arguments(
-    config: RunConfig, work: Path, *, save_steps: int, phase_seed: int
+    config: RunConfig, work: Path, model: Any, *, n_tokens: int, save_steps: int, phase_seed: int
 ) -> dict[str, Any]:
-    """Arguments that both phases give to TRL: saving, logging, precision, determinism."""
+    """Arguments that both phases give to TRL: saving, logging, precision, determinism.
+
+    Args:
+        config: The recipe.
+        work: The phase's folder.
+        model: What is trained.
+        n_tokens: The most tokens of a batch.
+        save_steps: Steps between the trainer's checkpoints.
+        phase_seed: Of the order of batches.
+    """
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work / TRAINER),
@@ -115,7 +152,8 @@ def trainer_arguments(
         "data_seed": phase_seed,
         "use_cpu": not on_gpu,
         "bf16": training_dtype(config) == torch.bfloat16,
-        "activation_checkpointing": on_gpu,
+        "activation_checkpointing": on_gpu
+        and needs_checkpointing(model, n_tokens, torch.cuda.mem_get_info()[0]),
         "gradient_checkpointing": None,  # the line above's old name; TRL's default is True
         "logging_steps": 1,
         "save_strategy": "steps",

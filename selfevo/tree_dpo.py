@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
 from selfevo.forest_reading import read_as_forest
@@ -39,6 +40,8 @@ class TreeDPOTrainer(DPOTrainer):  # type: ignore[misc]
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             n_processes=self.accelerator.num_processes,
         )
+
+        self.add_callback(_NextOrder(self.tree_batches))
 
     def tree_pairs(self) -> list[PairTokens]:
         """The training set, as the batches are made from it."""
@@ -78,3 +81,15 @@ class TreeDPOTrainer(DPOTrainer):  # type: ignore[misc]
             [data, datasets.Dataset.from_dict(columns)], axis=1
         )
         self.precompute_ref_logps = True
+
+
+class _NextOrder(TrainerCallback):  # type: ignore[misc]
+    """Tells the batches which epoch it is, also behind the wrappers of several processes."""
+
+    def __init__(self, batches: TreeBatches) -> None:
+        self._batches = batches
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._batches.set_epoch(int(state.epoch or 0))

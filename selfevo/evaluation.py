@@ -266,5 +266,7 @@ def _suite(config: RunConfig, heldout: HeldOut) -> dict[str, str]:
         "prompt": suite_hash({"task": config.data.task_prompt}),
         "reflection": config.synthesis.reflection,
         "judges": suite_hash(dict(judge_hashes(config))) if config.judge else None,
+        # two engines answer alike, not the same; records of one are older than this part
+        "generator": "vllm" if config.generation.provider == "vllm" else None,
     }
     return {part: str(value) for part, value in parts.items() if value is not None}

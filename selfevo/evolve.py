@@ -18,6 +18,7 @@ from selfevo.config import RunConfig
 from selfevo.decision import Decision, hold
 from selfevo.evaluation import evaluate, judge_cards
 from selfevo.gate import decide
+from selfevo.generation import require_generator
 from selfevo.harness import Evaluand, evaluand
 from selfevo.looks import at_a_price, people_asked
 from selfevo.material import Material, gather
@@ -25,6 +26,7 @@ from selfevo.pairing import Pairs, build_pairs
 from selfevo.plan import plan, told
 from selfevo.progress import console
 from selfevo.run import Run
+from selfevo.vllm_server import close_server, servers_of
 
 
 class Checkpoint(NamedTuple):
@@ -69,6 +71,7 @@ class Champion(BaseModel):
 def evolve(config: RunConfig, root: Path) -> Outcome:
     """Run the recipe in `root`, or go on with the run that is there."""
     judge_cards(config)  # one that cannot be read is refused now, not after the training
+    require_generator(config.generation)
     run = Run(root, config)
     try:
         material = gather(run)
@@ -89,6 +92,7 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
             crown(run, champion, after=number)
         return Outcome(run, m0, tuple(rounds), champion)
     finally:
+        close_server(run.root)
         run.close()
 
 
@@ -191,5 +195,6 @@ def crown(run: Run, champion: Checkpoint, *, after: int) -> None:
 
 
 def _measured(run: Run, folder: str, name: str, path: Path, material: Material) -> Checkpoint:
-    model = evaluand(path, run.config.model, material.base)
+    servers = servers_of(run.config, material.base, run.root)
+    model = evaluand(path, run.config.model, servers)
     return Checkpoint(name, model, evaluate(run, folder, name, model, material.heldout))

@@ -19,6 +19,7 @@ from inspect_ai.log import (
 from inspect_ai.model import Model, get_model
 
 from selfevo.config import ModelConfig
+from selfevo.endpoints import Servers
 from selfevo.errors import RunError, UsageError
 from selfevo.progress import sample_progress
 
@@ -36,12 +37,12 @@ class Evaluand(NamedTuple):
     model: Model
 
 
-def evaluand(path: Path, config: ModelConfig, base: Path) -> Evaluand:
-    """The model behind a checkpoint folder, under the recipe's provider."""
-    if config.provider == "vllm":
-        name = f"vllm/{base}" if path == base else f"vllm/{base}:{path}"
-        # the server that Inspect starts would listen on every interface otherwise
-        return Evaluand(path, get_model(name, host="127.0.0.1"))
+def evaluand(path: Path, config: ModelConfig, servers: Servers | None = None) -> Evaluand:
+    """The model behind a checkpoint folder: on the run's vLLM servers, or else local."""
+    if servers is not None:
+        from selfevo.served import served_model
+
+        return Evaluand(path, served_model(path, servers))
     name = f"selfevo/{path}"
     return Evaluand(path, get_model(name, dtype=config.dtype) if config.dtype else get_model(name))
 
@@ -76,6 +77,7 @@ def run_eval(
             retry_immediate=False,
             retry_on_error=RETRIES,
             log_buffer=max_samples,
+            score_display=False,  # nobody sees them, and every metric would be computed anew
             display="none",
             log_level="warning",
         )

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from judges.strict_yaml import StrictLoader
 from selfevo.errors import UsageError
+from selfevo.section import Section
 
 Read = TypeVar("Read", bound=BaseModel)
 
@@ -73,6 +74,9 @@ def _explain(kind: type[BaseModel], errors: Sequence[ErrorDetails]) -> str:
         _, section = _known(kind, error["loc"][:-1])
         valid = sorted(section.model_fields) if section else []
         key = ".".join([*parents, unknown])
+        moved = section.moved.get(unknown) if section and issubclass(section, Section) else None
+        if moved:
+            return f"unknown key '{key}'; it is '{moved}' now"
         nearest = difflib.get_close_matches(unknown, valid, n=1, cutoff=0.0)
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         return f"unknown key '{key}'{hint} (valid here: {', '.join(valid)})"

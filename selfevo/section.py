@@ -1,6 +1,7 @@
 """What every section of a recipe is: frozen, and strict about its keys and numbers."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict
@@ -14,3 +15,6 @@ class Section(BaseModel):
     """A part of a recipe: frozen, and strict about its keys and numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Keys that stood here once, and the keys of the recipe that took their place."""

@@ -33,6 +33,7 @@ from selfevo.errors import RunError, UsageError
 from selfevo.progress import progress
 from selfevo.provider import release_engines
 from selfevo.run import to_json
+from selfevo.vllm_server import release_servers
 
 WHOLE = "whole"
 """Marker file: this trainer checkpoint was written to its end."""
@@ -94,6 +95,7 @@ def training_dtype(config: RunConfig) -> torch.dtype:
 def load_base(path: Path, config: RunConfig) -> Any:
     """The base model's weights, for training; the models that were answering make room first."""
     release_engines()
+    release_servers()
     base = base_of(path) if is_adapter(path) else path
     return AutoModelForCausalLM.from_pretrained(base, dtype=training_dtype(config))
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from selfevo.errors import UsageError
+from selfevo.generation import GenerationConfig, vllm_python
+
 READY_S = 300
 
 
@@ -35,3 +38,11 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         except OSError:
             time.sleep(0.5)
     pytest.fail(f"the server did not start: {log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+def vllm_python_or_skip() -> Path:
+    """The Python of the environment with vLLM; skips where there is none."""
+    try:
+        return vllm_python(GenerationConfig(provider="vllm"))
+    except UsageError as error:
+        pytest.skip(str(error))

@@ -218,7 +218,7 @@ def measured(finishing_model, m0, tmp_path):
         config = toy_config(finishing_model)
         run = Run(tmp_path / "run", config)
         try:
-            model = evaluand(m0, config.model, finishing_model)
+            model = evaluand(m0, config.model)
             return run, evaluate(run, "m0", "M0", model, HeldOut(file, file, None, None, "people"))
         finally:
             run.close()

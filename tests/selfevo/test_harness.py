@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from selfevo.config import ModelConfig
 from selfevo.errors import RunError
-from selfevo.harness import evaluand, finished_log
+from selfevo.harness import finished_log
 
 from .counting import MAX_SAMPLES, N_SAMPLES, run_counted
 
@@ -78,14 +77,3 @@ def test_a_failing_sample_stops_the_step_by_name_and_only_it_is_tried_again(
     log = run_counted(tmp_path / "logs")
     assert calls.read_text().split()[done:] == ["p3"]
     assert {sample.id for sample in log.samples or []} == ALL
-
-
-def test_a_checkpoint_of_vllm_is_an_adapter_of_its_base(tmp_path: Path) -> None:
-    base, adapter = Path("/models/base"), tmp_path / "m0/checkpoint"
-    adapter.mkdir(parents=True)
-    (adapter / "adapter_config.json").write_text('{"r": 8}')
-    config = ModelConfig(provider="vllm")
-    assert str(evaluand(base, config, base).model) == "vllm//models/base"
-    found = evaluand(adapter, config, base)
-    assert str(found.model) == f"vllm//models/base:{adapter}"
-    assert found.path == adapter

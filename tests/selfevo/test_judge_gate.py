@@ -253,7 +253,7 @@ def test_a_checkpoint_of_a_run_is_judged_and_the_gate_asks_for_the_card(
     try:
         users = store_people(run, "gate")
         heldout = HeldOut(contexts, contexts, None, users, "h")
-        model = evaluand(m0, config.model, finishing_model)
+        model = evaluand(m0, config.model)
         measured = evaluate(run, "m0", "M0", model, heldout)
     finally:
         run.close()

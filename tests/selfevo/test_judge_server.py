@@ -1,7 +1,7 @@
 """A real judge on a real server: vLLM on loopback, JSON by schema, token probabilities.
 
-vLLM lives in an environment of its own; `SELFEVO_VLLM` names its Python. The embedded model cannot
-judge. What is shown here is that it is asked properly, and that its card says so.
+vLLM lives in an environment of its own (`make vllm-env`). The embedded model cannot judge. What is
+shown here is that it is asked properly, and that its card says so.
 """
 
 import os
@@ -14,7 +14,7 @@ from inspect_ai.log import read_eval_log
 
 from judges.card import Trust
 from selfevo.calibrate import calibrate
-from tests.servers import Server, free_port, wait_for
+from tests.servers import Server, free_port, vllm_python_or_skip, wait_for
 
 pytestmark = pytest.mark.vllm
 TALK = '"Seeker: My boss shouts at me.\nSupporter: What does he shout?\nSeeker: That I am slow."'
@@ -24,9 +24,7 @@ TALK = '"Seeker: My boss shouts at me.\nSupporter: What does he shout?\nSeeker: 
 def server(
     embedded_tokenizer_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    python = os.environ.get("SELFEVO_VLLM")
-    if not python:
-        pytest.skip("SELFEVO_VLLM does not name the Python of an environment with vLLM")
+    python = str(vllm_python_or_skip())
     port = free_port()
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
     command = [python, "-m", "vllm.entrypoints.openai.api_server"]

@@ -4,7 +4,7 @@ The phrases stand in `phrases/acts.<language>.txt` and, for what no act is (`unh
 `phrases/unhelpful.<language>.txt`, sorted into sections. They are matched as whole
 words (characters in Chinese), in lower case, with contractions written out and adverbs such as
 "really" left out, by walking a tree of words from every position; so a thousand phrases cost about
-as much as ten.
+as much as ten. Where a word leads from a place is worked out once and kept.
 
 Grammar of a line: words; `(a|b)` alternatives, where an empty one makes the group optional; `_`
 any one word; `^` in front: only where a clause begins, fillers such as "well," apart; `?` or `.`
@@ -15,7 +15,7 @@ Nothing here knows word classes or looks across a sentence.
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
@@ -24,6 +24,8 @@ from judges.words import Language, word_texts
 
 PHRASE_FILES: Final = ("acts", "unhelpful")
 ANY_WORD: Final = "_"
+OTHER_WORD: Final = ""
+"""Stands for every word that no cue has."""
 CLAUSE_START: Final = "^"
 QUESTION_END: Final = "?"
 STATEMENT_END: Final = "."
@@ -113,28 +115,38 @@ class _Node:
             node = inner
         node.following.setdefault(tokens[-1], []).append(end)
 
-    def ends(self, tokens: Sequence[str], start: int) -> Iterator[tuple[str, int]]:
-        """Sections of the cues that begin at `start`, each with where the cue ends."""
-        nodes = [self]
-        for index in range(start, len(tokens)):
-            token = tokens[index]
-            branches = [node.following for node in nodes]
-            nodes = [node for branch in branches if token in branch for node in branch[token]]
-            for branch in branches:
-                if ANY_WORD in branch:
-                    nodes += branch[ANY_WORD]
-            if not nodes:
-                return
-            for node in nodes:
-                for section in node.sections:
-                    yield section, index + 1
+
+class _State:
+    """The places in the tree that the words so far have led to."""
+
+    __slots__ = ("_known", "_nodes", "following", "sections")
+
+    def __init__(self, nodes: Sequence[_Node], known: "dict[tuple[_Node, ...], _State]") -> None:
+        self._nodes = nodes
+        self._known = known
+        self.sections = tuple(section for node in nodes for section in node.sections)
+        self.following: dict[str, _State | None] = {}
+
+    def after(self, token: str) -> "_State | None":
+        """The state after one more word; None where no cue goes on with it."""
+        branches = [node.following for node in self._nodes]
+        nodes = [node for branch in branches if token in branch for node in branch[token]]
+        for branch in branches:
+            nodes += branch.get(ANY_WORD, ())
+        places = tuple(nodes)
+        if places and places not in self._known:
+            self._known[places] = _State(places, self._known)
+        self.following[token] = self._known.get(places)
+        return self.following[token]
 
 
 class Cues(NamedTuple):
     """The cues of a language: those that may stand anywhere and those that begin a clause."""
 
-    anywhere: _Node
-    at_start: _Node
+    anywhere: _State
+    at_start: _State
+    words: frozenset[str]
+    """Of all cues; any other word is like any other."""
     fillers: frozenset[str]
     adverbs: frozenset[str]
     function_words: frozenset[str]
@@ -143,21 +155,47 @@ class Cues(NamedTuple):
 
 def sentences(text: str, *, language: Language) -> list[Sentence]:
     """The sentences of a text that hold a word."""
+    return list(_sentences(text, language))
+
+
+@lru_cache(maxsize=4096)
+def _sentences(text: str, language: Language) -> tuple[Sentence, ...]:
     known = cues(language)
     pieces = (m.group() for m in _SENTENCE.finditer(text.replace("’", "'")))
     found = (_sentence(piece, known) for piece in pieces)
-    return [sentence for sentence in found if sentence.tokens]
+    return tuple(sentence for sentence in found if sentence.tokens)
 
 
 def matches(sentence: Sentence, *, language: Language) -> list[Match]:
     """Every cue in a sentence, in the order of where it begins."""
+    return list(_matches(sentence, language))
+
+
+@lru_cache(maxsize=8192)
+def _matches(sentence: Sentence, language: Language) -> tuple[Match, ...]:
     known = cues(language)
-    tokens = (*sentence.tokens, QUESTION_END if sentence.is_asked else STATEMENT_END)
-    found = []
+    tokens = [token if token in known.words else OTHER_WORD for token in sentence.tokens]
+    tokens.append(QUESTION_END if sentence.is_asked else STATEMENT_END)
+    found: list[Match] = []
     for start in range(len(sentence.tokens)):
-        roots = (known.anywhere, known.at_start)
-        for root in roots if start in sentence.clause_starts else roots[:1]:
-            found += [Match(section, start, end) for section, end in root.ends(tokens, start)]
+        found += _matches_at(start, tokens, known.anywhere)
+        if start in sentence.clause_starts:
+            found += _matches_at(start, tokens, known.at_start)
+    return tuple(found)
+
+
+def _matches_at(start: int, tokens: Sequence[str], state: _State | None) -> list[Match]:
+    """The cues that begin at `start`, in the order of where they end."""
+    found: list[Match] = []
+    for end in range(start, len(tokens)):
+        assert state is not None
+        token = tokens[end]
+        following = state.following
+        state = following[token] if token in following else state.after(token)
+        if state is None:
+            return found
+        for section in state.sections:
+            found.append(Match(section, start, end + 1))
     return found
 
 
@@ -174,7 +212,27 @@ def cues(language: Language) -> Cues:
         if section not in words_of:
             root = roots[line.startswith(CLAUSE_START)]
             _add(root, line.removeprefix(CLAUSE_START).strip(), section, words_of[ADVERBS])
-    return Cues(roots[False], roots[True], *(frozenset(words_of[n]) for n in _WORD_LISTS))
+    states: dict[tuple[_Node, ...], _State] = {}
+    return Cues(
+        _State((roots[False],), states),
+        _State((roots[True],), states),
+        frozenset(_words_below(roots.values())),
+        *(frozenset(words_of[n]) for n in _WORD_LISTS),
+    )
+
+
+def _words_below(roots: Iterable[_Node]) -> set[str]:
+    """Every word that a branch of the tree is marked with."""
+    found: set[str] = set()
+    seen: set[_Node] = set()
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            found.update(node.following)
+            waiting += [inner for nodes in node.following.values() for inner in nodes]
+    return found
 
 
 def cue_words(sections: Set[str], language: Language) -> list[str]:

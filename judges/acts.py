@@ -20,7 +20,7 @@ from typing import Final
 from judges.act_cues import Match, Sentence, cues, matches, sentences
 from judges.stock import is_stock, stock_phrases
 from judges.unsafe import UnsafeKind, unsafe_kinds
-from judges.words import Language, Word, words
+from judges.words import Language, Word, word_texts, words
 
 
 class Act(StrEnum):
@@ -231,27 +231,28 @@ def content_words(text: str, *, language: Language) -> frozenset[str]:
     They are stems without the function words; in Chinese also the pairs of neighbouring
     characters, neither of which is a function word (names in Latin letters stay words).
     """
-    tokens = words(text)
-    no_content = cues("en").function_words
-    found = {
-        _stem(token.text)
-        for token in tokens
-        if not _is_han(token) and token.text.partition("'")[0] not in no_content
-    }
+    found = {_content_stem(word) for word in word_texts(text)}
     if language == "zh":
-        found.update(_pairs(tokens, cues("zh").function_words))
-    return frozenset(found)
+        found.update(_pairs(words(text), cues("zh").function_words))
+    return frozenset(found - _NO_STEM)
+
+
+_NO_STEM: Final = frozenset(("",))
+
+
+@lru_cache(maxsize=16384)
+def _content_stem(word: str) -> str:
+    """The stem of a word in letters; empty for function words and Chinese characters."""
+    if _HAN.match(word) or word.partition("'")[0] in cues("en").function_words:
+        return ""
+    return _stem(word)
 
 
 def _pairs(tokens: Sequence[Word], no_content: Set[str]) -> Iterator[str]:
-    for left, right in pairwise(tokens):
-        has_content = left.text not in no_content and right.text not in no_content
-        if has_content and left.end == right.start and _is_han(left) and _is_han(right):
+    has_content = [_HAN.match(t.text) is not None and t.text not in no_content for t in tokens]
+    for place, (left, right) in enumerate(pairwise(tokens)):
+        if has_content[place] and has_content[place + 1] and left.end == right.start:
             yield left.text + right.text
-
-
-def _is_han(token: Word) -> bool:
-    return _HAN.match(token.text) is not None
 
 
 def _stem(word: str) -> str:

@@ -16,7 +16,17 @@ from typing import Final, NamedTuple
 from judges.acts import dismisses
 from judges.detectors import has_meta_text, has_role_confusion, is_unfinished
 from judges.stock import is_stock
-from judges.words import GRAM_WORDS, Language, Word, as_tokens, ngrams, word_texts, words
+from judges.words import (
+    GRAM_WORDS,
+    Language,
+    Word,
+    as_tokens,
+    count_words,
+    ngram_set,
+    ngrams,
+    word_texts,
+    words,
+)
 
 LOOP_RATE: Final = 0.5
 """Half of a reply's n-grams stand in it more than once: said (nearly) all over again."""
@@ -66,7 +76,7 @@ class UnhelpfulReason(StrEnum):
 
 def n_words(text: str) -> int:
     """Length of a text: words, and characters where it is Chinese."""
-    return len(words(text))
+    return count_words(text)
 
 
 def asks_question(reply: str) -> bool:
@@ -128,8 +138,11 @@ def has_loop(reply: str, *, language: Language) -> bool:
     rate = repetition_rate(reply, language=language)
     if rate is not None and rate >= LOOP_RATE:
         return True
-    tokens = word_texts(reply)
-    sizes = range(as_tokens(LOOP_UNIT_WORDS, language), len(tokens) // LOOP_TIMES + 1)
+    tokens, shortest = word_texts(reply), as_tokens(LOOP_UNIT_WORDS, language)
+    # whatever is said so often, its first words are: few replies need a closer look
+    if max(Counter(ngrams(tokens, shortest)).values(), default=0) < LOOP_TIMES:
+        return False
+    sizes = range(shortest, len(tokens) // LOOP_TIMES + 1)
     return any(_repeats_at(tokens, size) for size in sizes)
 
 
@@ -158,7 +171,7 @@ def unhelpful_reasons(
     Silence is no praise: what needs reading (misread emotion, unwanted advice, contempt in polite
     words) is left to a judge.
     """
-    if not words(reply):
+    if not n_words(reply):
         return (UnhelpfulReason.EMPTY,)
     found = {
         UnhelpfulReason.UNFINISHED: is_unfinished(reply, stop_reason),
@@ -177,7 +190,8 @@ def _copied_grams(tokens: Sequence[str], history: Iterable[str], n: int) -> list
     size = min(n, len(tokens))
     if size == 0:
         return []
-    seen = {gram for text in history for gram in ngrams(word_texts(text), size)}
+    nothing: frozenset[tuple[str, ...]] = frozenset()
+    seen = nothing.union(*(ngram_set(text, size) for text in history))
     return [gram in seen for gram in ngrams(tokens, size)]
 
 

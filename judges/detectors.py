@@ -8,6 +8,8 @@ ESConv train are in `tests/judges/test_calibration.py`) and will miss what was n
 import re
 from typing import Final
 
+from judges.listed import Listed
+
 CUT_STOP_REASONS: Final = frozenset(("max_tokens", "model_length"))
 """Inspect's stop reasons that say that the model was cut off."""
 
@@ -53,7 +55,7 @@ _CHANGED = (
     r"(?:revised|refined|improved|rewritten|updated|edited|personali[sz]ed|final|better|new|"
     r"possible|suggested|supportive|empathetic|sample|example|modified|tailored)"
 )
-_META = re.compile(
+_META_PATTERN = re.compile(
     "|".join(
         (
             rf"\b(?:here is|here's|here are|below is)\b[^.!?\n]{{0,40}}\b{_KIND_OF_TEXT}\b",
@@ -78,6 +80,16 @@ _META = re.compile(
     ),
     re.IGNORECASE | re.MULTILINE,
 )
+_META = Listed(
+    _META_PATTERN,
+    (
+        *("repl", "response", "answer", "message", "version", "draft", "refinement", "revision"),
+        *(":", "：", "`", "{", "[", "score", "rating", "以下", "下面", "回复", "回答", "版本"),
+    ),
+)
+_COLONS: Final = (":", "：")
+_LAST_WORDS: Final = 24
+"""Characters from the end that hold the last mark or word, and more."""
 _WRAPPED = re.compile(r"^\s*(?:\"[^\"]+\"|“[^“”]+”|「[^「」]+」|『[^『』]+』)\s*$")
 
 
@@ -94,21 +106,22 @@ def is_unfinished(reply: str, stop_reason: str | None = None) -> bool:
     """
     if stop_reason in CUT_STOP_REASONS:
         return True
-    if _MARK_THAT_GOES_ON.search(reply):
+    end = max(0, len(reply.rstrip()) - _LAST_WORDS)
+    if _MARK_THAT_GOES_ON.search(reply, end):
         return True
     text = reply.replace("’", "'")
-    if _FINAL_TO.search(text):
+    if _FINAL_TO.search(text, end):
         return not _WHOLE_FINAL_TO.search(text)
-    return bool(_NEVER_LAST.search(text))
+    return bool(_NEVER_LAST.search(text, end))
 
 
 def has_role_confusion(reply: str) -> bool:
     """Whether the reply labels a speaker ("User:", "求助者："): it writes more than its turn."""
-    return any(
+    return any(colon in reply for colon in _COLONS) and any(
         pattern.search(reply) for pattern in (_LABEL_AT_LINE_START, _LABEL_INLINE, _LABEL_ZH)
     )
 
 
 def has_meta_text(reply: str) -> bool:
     """Whether the reply speaks about itself, echoes a rubric, or is wrapped in quotes or JSON."""
-    return bool(_META.search(reply) or _WRAPPED.search(reply))
+    return _META.is_in(reply) or bool(_WRAPPED.search(reply))

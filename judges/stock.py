@@ -12,9 +12,12 @@ What this cannot see: a generic reply in words of its own. Specificity in bits i
 from difflib import SequenceMatcher
 from functools import lru_cache
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 from judges.words import GRAM_WORDS, Language, as_tokens, clauses, word_texts
+
+Forms = tuple[str, ...]
+"""Words as they are compared."""
 
 STOCK_SIMILARITY: Final = 0.83
 """A clause this like a phrase counts as the phrase. Ours: one word of six may differ ("I am sorry
@@ -56,8 +59,25 @@ def stock_phrases(language: Language) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+class _Phrases(NamedTuple):
+    """The forms of a language's phrases, laid out for comparison."""
+
+    whole: frozenset[Forms]
+    long: dict[int, tuple[tuple[Forms, frozenset[str]], ...]]
+    """Those not below the n-gram length, by their length, each with its distinct forms."""
+    by_start: dict[Forms, tuple[Forms, ...]]
+    """The same, by their first n-gram."""
+    vocabulary: frozenset[str]
+    """Forms of the long ones."""
+
+
 def stock_share(reply: str, *, language: Language) -> float | None:
     """Share of the reply's words that belong to stock phrases; None when it has no word."""
+    return _share(reply, language)
+
+
+@lru_cache(maxsize=4096)
+def _share(reply: str, language: Language) -> float | None:
     masks = [_clause_mask(clause, language) for clause in clauses(reply)]
     n_forms = sum(len(mask) for mask in masks)
     if n_forms == 0:
@@ -71,47 +91,75 @@ def is_stock(reply: str, *, language: Language) -> bool:
     return share is not None and share >= STOCK_SHARE
 
 
-def _forms(text: str) -> tuple[str, ...]:
+def _forms(text: str) -> Forms:
     """Words with contractions written out and intensifiers left out, unless there is no other."""
-    spelled = tuple(w for word in word_texts(text) for w in _spell_out(word).split())
+    spelled = tuple(w for word in word_texts(text) for w in _spell_out(word))
     return tuple(w for w in spelled if w not in _INTENSIFIERS) or spelled
 
 
-def _spell_out(word: str) -> str:
+def _spell_out(word: str) -> Forms:
     if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    for ending, full in _ENDINGS:
-        if word.endswith(ending):
-            return word.removesuffix(ending) + full
-    return word
+        return tuple(_IRREGULAR[word].split())
+    if "'" in word:
+        for ending, full in _ENDINGS:
+            if word.endswith(ending):
+                return tuple((word.removesuffix(ending) + full).split())
+    return (word,)
 
 
 @lru_cache
-def _phrase_forms(language: Language) -> frozenset[tuple[str, ...]]:
-    return frozenset(_forms(phrase) for phrase in stock_phrases(language))
+def _phrases(language: Language) -> _Phrases:
+    size = as_tokens(GRAM_WORDS, language)
+    whole = frozenset(_forms(phrase) for phrase in stock_phrases(language))
+    by_length: dict[int, list[tuple[Forms, frozenset[str]]]] = {}
+    by_start: dict[Forms, list[Forms]] = {}
+    for phrase in whole:
+        if len(phrase) >= size:
+            by_length.setdefault(len(phrase), []).append((phrase, frozenset(phrase)))
+            by_start.setdefault(phrase[:size], []).append(phrase)
+    return _Phrases(
+        whole,
+        {length: tuple(phrases) for length, phrases in by_length.items()},
+        {start: tuple(phrases) for start, phrases in by_start.items()},
+        frozenset(form for phrase in whole if len(phrase) >= size for form in phrase),
+    )
 
 
 @lru_cache(maxsize=4096)
 def _clause_mask(clause: str, language: Language) -> tuple[bool, ...]:
     """Which forms of a clause belong to stock phrases."""
-    forms = _forms(clause)
-    phrases = _phrase_forms(language)
-    long_phrases = [p for p in phrases if len(p) >= as_tokens(GRAM_WORDS, language)]
-    if forms in phrases or any(_is_near(forms, phrase) for phrase in long_phrases):
+    forms, phrases = _forms(clause), _phrases(language)
+    if forms in phrases.whole or _is_near_any(forms, phrases):
         return (True,) * len(forms)
     mask = [False] * len(forms)
-    for phrase in long_phrases:
-        for start in range(len(forms) - len(phrase) + 1):
+    size = as_tokens(GRAM_WORDS, language)
+    for start in range(len(forms) - size + 1):
+        for phrase in phrases.by_start.get(forms[start : start + size], ()):
             if forms[start : start + len(phrase)] == phrase:
                 mask[start : start + len(phrase)] = [True] * len(phrase)
     return tuple(mask)
 
 
-def _is_near(forms: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
-    """Whether two form sequences are alike; the cheap upper bounds come first."""
+def _is_near_any(forms: Forms, phrases: _Phrases) -> bool:
+    """Whether the forms are like a long phrase; what can be like none is told without comparing."""
+    distinct = frozenset(forms)
+    n_known = sum(form in phrases.vocabulary for form in forms)
+    for length, candidates in phrases.long.items():
+        if not _is_alike(min(n_known, length), len(forms) + length):
+            continue
+        for phrase, own in candidates:
+            n_strange = len(distinct - own)
+            if _is_alike(len(forms) - n_strange, len(forms) + length) and _is_near(forms, phrase):
+                return True
+    return False
+
+
+def _is_alike(n_matching: int, n_both: int) -> bool:
+    """The ratio of `difflib`, from the forms that match and the forms of both sides."""
+    return 2.0 * n_matching / n_both >= STOCK_SIMILARITY
+
+
+def _is_near(forms: Forms, phrase: Forms) -> bool:
+    """Whether two form sequences are alike; the cheap upper bound comes first."""
     matcher = SequenceMatcher(None, forms, phrase, autojunk=False)
-    return (
-        matcher.real_quick_ratio() >= STOCK_SIMILARITY
-        and matcher.quick_ratio() >= STOCK_SIMILARITY
-        and matcher.ratio() >= STOCK_SIMILARITY
-    )
+    return matcher.quick_ratio() >= STOCK_SIMILARITY and matcher.ratio() >= STOCK_SIMILARITY

@@ -10,6 +10,7 @@ words. Japanese kana and Korean are treated as letters; nothing here was checked
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 Language = Literal["en", "zh"]
@@ -24,6 +25,8 @@ people copy 1.4% of their 4-grams from the dialogue (ESConv train), counsellors'
 
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+(?:['’][^\W_{_HAN}]+)*")
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*")
+"""Finds the same in a text of ASCII characters, several times as fast."""
 _CLAUSE_END = re.compile(r"[.!?;:,…。！？；：，、\n]+")
 
 
@@ -38,13 +41,35 @@ class Word(NamedTuple):
 def words(text: str) -> list[Word]:
     """The words of a text in order; spans index the text as given."""
     return [
-        Word(m.group().lower().replace("’", "'"), m.start(), m.end()) for m in _WORD.finditer(text)
+        Word(_plain(match.group()), match.start(), match.end())
+        for match in _pattern(text).finditer(text)
     ]
 
 
 def word_texts(text: str) -> list[str]:
     """The words of a text without their places."""
-    return [word.text for word in words(text)]
+    return list(_word_texts(text))
+
+
+def count_words(text: str) -> int:
+    """How many words a text has."""
+    return len(_word_texts(text))
+
+
+@lru_cache(maxsize=8192)
+def _word_texts(text: str) -> tuple[str, ...]:
+    """Kept, because every message of a dialogue is read again with each reply that follows."""
+    if text.isascii():
+        return tuple(_ASCII_WORD.findall(text.lower()))
+    return tuple(map(_plain, _WORD.findall(text)))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return _ASCII_WORD if text.isascii() else _WORD
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("’", "'")
 
 
 def as_tokens(n_words: int, language: Language) -> int:
@@ -54,11 +79,17 @@ def as_tokens(n_words: int, language: Language) -> int:
 
 def clauses(text: str) -> list[str]:
     """The pieces between punctuation marks that hold at least one word."""
-    return [piece for piece in _CLAUSE_END.split(text) if _WORD.search(piece)]
+    return [piece for piece in _CLAUSE_END.split(text) if _pattern(piece).search(piece)]
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
     """All runs of `n` tokens, in order; empty when there are fewer than `n`."""
     if n < 1:
         raise ValueError(f"n is {n}; an n-gram has at least one token")
-    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+@lru_cache(maxsize=8192)
+def ngram_set(text: str, n: int) -> frozenset[tuple[str, ...]]:
+    """The distinct runs of `n` words of a text; kept, as its words are."""
+    return frozenset(ngrams(_word_texts(text), n))

@@ -1,0 +1,50 @@
+"""Lists with cues: nothing that a pattern finds may be missed for want of a cue."""
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from judges import crisis, detectors, unsafe
+from judges.listed import Listed
+
+LISTS = {
+    **{kind.value: listed for kind, listed in unsafe._LISTS.items()},
+    "diagnosis": unsafe._DIAGNOSES,
+    "meta": detectors._META,
+    "safety": crisis._SAFETY,
+    **{f"help {number}": listed for number, listed in enumerate(crisis._HELP)},
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_match_without_a_cue(name: str, data: st.DataObject) -> None:
+    listed = LISTS[name]
+    text = data.draw(st.from_regex(listed.pattern))
+    assert listed.may_match(text)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_cue_is_folded(name: str) -> None:
+    assert all(cue and cue == cue.lower() for cue in LISTS[name].cues)
+
+
+@pytest.mark.parametrize("text", ["Kill", "KILL", "kıll", "Kİll", "\u212aill"])
+def test_letters_that_a_pattern_takes_for_others_hide_no_cue(text: str) -> None:
+    listed = Listed(re.compile("kill", re.IGNORECASE), ("kill",))
+    assert listed.is_in(text)
+    assert [m.group() for m in listed.matches(text)] == [text]
+
+
+def test_long_s_is_an_s() -> None:
+    assert Listed(re.compile("safe", re.IGNORECASE), ("safe",)).is_in("\u017fafe")
+
+
+def test_a_cue_alone_is_no_match() -> None:
+    listed = Listed(re.compile("kill yourself"), ("yourself",))
+    assert listed.may_match("be yourself")
+    assert not listed.is_in("be yourself")
+    assert list(listed.matches("be yourself")) == []

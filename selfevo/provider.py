@@ -6,14 +6,16 @@ inspect eval benchmarks/reply.py --model selfevo/runs/demo/round-1/checkpoint
 ```
 
 Why not Inspect's `hf` provider: it waits about three seconds a turn, cannot be greedy at
-temperature 0, reports no stop reasons, and its cache key does not see the checkpoint. This one
-batches whatever is asked at the same time, seeds every request by itself, and carries the
-checkpoint's content hash in each output and in the cache key.
+temperature 0, reads every history from its beginning, reports no stop reasons, and its cache key
+does not see the checkpoint. Here replies that are asked for at any time are written together, each
+returns as soon as it ends, what a prompt has in common with an earlier one is not read again, every
+request has its own seed, and the checkpoint's content hash is in each output and in the cache key.
 
 Without a temperature it is greedy. Tools are not supported. `response_schema`, `logprobs` and a few
 more options have no effect here: a warning says so, once.
 """
 
+import gc
 import logging
 import secrets
 import threading
@@ -37,14 +39,13 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from rich.markup import escape
 
 from judges.specificity import TokenLogprobs
-from selfevo.batching import Batcher
 from selfevo.checkpoint import content_hash, resolve
 from selfevo.errors import RunError, SelfevoError, UsageError
 from selfevo.seeds import derived_seed
 from selfevo.tokens import ChatDict, continuation_pieces, fit_prompt
 
 if TYPE_CHECKING:
-    from selfevo.engine import Completion, Engine, GenerateRequest, ScoreRequest
+    from selfevo.engine import Completion, Engine, GenerateRequest
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +108,6 @@ class CheckpointAPI(ModelAPI):
         # part of Inspect's cache key: a checkpoint retrained in place, or read in another dtype,
         # never gets the cached replies of its former self
         self.base_url = f"sha256:{self.checkpoint}:{engine.dtype}"
-        self._replies: Batcher[GenerateRequest, Completion] = Batcher(
-            lambda requests: self.engine.generate(requests), max_batch=batch_size
-        )
-        self._scores: Batcher[ScoreRequest, list[float]] = Batcher(
-            lambda requests: self.engine.loglikelihood(requests), max_batch=4 * batch_size
-        )
 
     @property
     def engine(self) -> "Engine":
@@ -156,7 +151,8 @@ class CheckpointAPI(ModelAPI):
             )
         self._warn_about_ignored(config)
         requests = self._requests(input, config)
-        return self._output(requests, await self._replies.submit_all(requests))
+        replies = self.engine.replies(self._batch_size)
+        return self._output(requests, await replies.submit_all(requests))
 
     async def loglikelihood(
         self, prefix: Sequence[ChatMessage], continuation: str
@@ -175,7 +171,8 @@ class CheckpointAPI(ModelAPI):
                 f"selfevo/{self.model_name} reads {self._context_length}"
             )
         request = ScoreRequest(tuple(fitted.ids), tuple(pieces.ids))
-        [logps] = await self._scores.submit_all([request])
+        scores = self.engine.scores(4 * self._batch_size)
+        [logps] = await scores.submit_all([request])
         return TokenLogprobs(texts=pieces.texts, logprobs=tuple(logps))
 
     def _requests(
@@ -246,6 +243,7 @@ def load_engine(
         if key not in _ENGINES:
             while len(_ENGINES) >= ENGINES_KEPT:  # first, or there are briefly too many
                 _ENGINES.popitem(last=False)
+                gc.collect()
             _ENGINES[key] = Engine(path, device=device, dtype=dtype)
         _ENGINES.move_to_end(key)
         return _ENGINES[key]
@@ -255,6 +253,7 @@ def release_engines() -> None:
     """Let all models in memory go, for a training that needs room; they load again when asked."""
     with _ENGINES_LOCK:
         _ENGINES.clear()
+    gc.collect()  # an engine and its parts refer to each other
 
 
 @contextmanager

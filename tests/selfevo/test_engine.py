@@ -1,11 +1,10 @@
 import json
+import random
 import shutil
 from collections import Counter
-from itertools import chain
 
+import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 transformers = pytest.importorskip("transformers", reason="needs the [train] extra")
@@ -13,16 +12,12 @@ transformers = pytest.importorskip("transformers", reason="needs the [train] ext
 from scipy.stats import chisquare  # noqa: E402
 
 from selfevo import engine as engine_module  # noqa: E402
-from selfevo.engine import (  # noqa: E402
-    Engine,
-    GenerateRequest,
-    ScoreRequest,
-    _batches,
-    _nucleus,
-    _RowSampling,
-    _Size,
-)
+from selfevo import scoring  # noqa: E402
+from selfevo.decoding import Decoder  # noqa: E402
+from selfevo.engine import Engine, GenerateRequest, ScoreRequest  # noqa: E402
 from selfevo.errors import UsageError  # noqa: E402
+from selfevo.prefix_store import PrefixStore  # noqa: E402
+from selfevo.reading import Reader  # noqa: E402
 from selfevo.tokens import prompt_ids  # noqa: E402
 
 TEXTS = (
@@ -91,15 +86,15 @@ def test_greedy_rows_of_a_ragged_batch_are_those_of_plain_generate(engine, plain
         assert completion.stop_reason == "max_tokens"
 
 
-def test_batches_split_for_memory_give_the_same_replies_in_order(engine, prompts, monkeypatch):
+def test_rows_that_wait_for_room_give_the_same_replies_in_order(engine, prompts, monkeypatch):
     requests = [ask(p, max_tokens=8) for p in prompts]
     together = engine.generate(requests)
-    passes = []
-    generate = engine._generate
-    monkeypatch.setattr(engine, "_generate", lambda rows: passes.append(rows) or generate(rows))
-    monkeypatch.setattr(engine_module, "MAX_PADDED_TOKENS", 60)
+    joined = []
+    join = Decoder.join
+    monkeypatch.setattr(Decoder, "join", lambda self, rows: joined.append(rows) or join(self, rows))
+    monkeypatch.setattr(engine_module, "MAX_TOKENS", 60)
     assert engine.generate(requests) == together
-    assert len(passes) > 1
+    assert len([rows for rows in joined if rows]) > 1
 
 
 def test_a_penalty_of_the_checkpoint_applies_its_sampling_defaults_do_not(
@@ -148,69 +143,6 @@ def test_a_greedy_row_beside_sampled_ones_stays_greedy(engine, prompts):
     mixed = engine.generate([ask(prompts[2], temperature=1.5, seed=1), ask(prompts[2])])
     assert mixed[1] == alone
     assert mixed[0] != alone
-
-
-LOGITS = torch.tensor([2.0, 1.5, 1.0, 0.0, -1.0, -3.0])
-
-
-def draws(logits, n, *, temperature, top_p=1.0):
-    """How often each token wins in `n` rows with seeds 0 to n - 1."""
-    requests = [ask((1,), temperature=temperature, top_p=top_p, seed=seed) for seed in range(n)]
-    scores = _RowSampling(requests, "cpu")(torch.empty(n, 0), logits.repeat(n, 1))
-    return torch.bincount(scores.argmax(-1), minlength=len(logits)).tolist()
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
-def test_draws_follow_the_softmax(temperature):
-    expected = 4000 * torch.softmax(LOGITS.double() / temperature, -1).numpy()
-    observed = draws(LOGITS, 4000, temperature=temperature)
-    assert chisquare(observed, expected).pvalue > 0.01
-
-
-def test_draws_follow_the_nucleus(engine):
-    kept = torch.softmax(LOGITS[:3].double(), -1)  # .46 .28 .17 of the whole: .9 needs three
-    observed = draws(LOGITS, 4000, temperature=1.0, top_p=0.9)
-    assert observed[3:] == [0, 0, 0]
-    assert chisquare(observed[:3], 4000 * kept.numpy()).pvalue > 0.01
-
-
-def test_successive_tokens_are_drawn_independently():
-    sampling = _RowSampling([ask((1,), temperature=1.0, seed=s) for s in range(3000)], "cpu")
-    first = sampling(None, torch.zeros(3000, 2)).argmax(-1)
-    second = sampling(None, torch.zeros(3000, 2)).argmax(-1)
-    observed = torch.bincount(2 * first + second, minlength=4).tolist()
-    assert chisquare(observed).pvalue > 0.01
-
-
-@pytest.mark.parametrize(
-    ("top_p", "kept"),
-    [
-        (1.0, {0, 1, 2, 3}),
-        (0.8, {0, 1, 2}),
-        (0.75, {0, 1}),  # reached exactly
-        (0.6, {0, 1}),
-        (0.5, {0}),
-        (0.1, {0}),
-        (0.0, {0}),
-    ],
-)
-def test_nucleus_is_the_smallest_set_that_reaches_top_p(top_p, kept):
-    logits = torch.tensor([0.125, 0.5, 0.25, 0.125]).log()
-    nucleus = _nucleus(logits, top_p)
-    order = [1, 2, 0, 3]
-    assert {order.index(i) for i in torch.isfinite(nucleus).nonzero().flatten().tolist()} == kept
-    alive = torch.isfinite(nucleus)
-    assert torch.equal(nucleus[alive], logits[alive])
-
-
-@pytest.mark.parametrize("top_p", [0.3, 0.95, 0.999999])
-def test_nucleus_of_a_large_vocabulary_is_that_of_a_full_sort(top_p):
-    logits = 3 * torch.randn(20_000, generator=torch.Generator().manual_seed(0))
-    p = torch.softmax(logits.double(), -1)
-    ordered, order = p.sort(descending=True)
-    expected = order[ordered.cumsum(-1) - ordered < top_p]
-    found = torch.isfinite(_nucleus(logits, top_p)).nonzero().flatten()
-    assert sorted(found.tolist()) == sorted(expected.tolist())
 
 
 def test_replies_of_a_model_follow_its_own_probabilities(tiny_model, tmp_path):
@@ -345,19 +277,19 @@ def test_loglikelihoods_are_those_of_a_plain_forward_pass(engine, plain_model, p
         assert logps == pytest.approx(plain_logps(plain_model, *pair), abs=1e-4)
 
 
-def test_loglikelihoods_in_small_batches_are_the_same(engine, prompts, monkeypatch):
+def test_loglikelihoods_in_small_passes_are_the_same(engine, prompts, tiny_model, monkeypatch):
     requests = [ScoreRequest(p, c) for p in prompts[1:3] for c in CONTINUATIONS]
     requests += [ScoreRequest(prompts[0], CONTINUATIONS[0]), ScoreRequest(prompts[3], (7,))]
     together = engine.loglikelihood(requests)
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 5 * 49152)
+    other = Engine(tiny_model, device="cpu", dtype="float32")
     sizes = []
-    for name in ("_score", "_score_shared"):
-        score = getattr(engine, name)
-        monkeypatch.setattr(
-            engine, name, lambda *a, score=score: sizes.append(len(a[-1])) or score(*a)
-        )
-    monkeypatch.setattr(engine_module, "MAX_LOGITS", 5 * 49152)
-    apart = engine.loglikelihood(requests)
-    assert max(sizes) == 2  # two of one token each, with the logits before them
+    read = Reader.read
+    monkeypatch.setattr(
+        Reader, "read", lambda self, laid, at: sizes.append(len(at)) or read(self, laid, at)
+    )
+    apart = other.loglikelihood(requests)
+    assert sum(size > 5 for size in sizes) == 2  # alone, the long one of each prompt
     for one, other in zip(together, apart, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
 
@@ -379,6 +311,215 @@ def test_loglikelihoods_add_up_to_the_probability_of_the_reply(engine, prompts):
     [logps] = engine.loglikelihood([ScoreRequest(prompts[1], new)])
     assert sum(logps) == pytest.approx(float(own), abs=1e-3)
     assert all(logp < 0 for logp in logps)
+
+
+def test_what_labels_share_is_read_once_and_never_again(tiny_model, prompts, monkeypatch):
+    engine = Engine(tiny_model, device="cpu", dtype="float32")
+    n_read = spied_reads(monkeypatch)
+    labels = [(400,), (401, 17), (401, 18), (401, 17, 20)]
+    questions = [(*prompts[3], 7), (*prompts[3], 8)]
+    requests = [ScoreRequest(question, label) for question in questions for label in labels]
+    scored = engine.loglikelihood([*requests, requests[0]])
+    # of the last token of a continuation only the probability is asked
+    assert n_read == [len(prompts[3]) + 2 * (1 + len([401, 17]))]
+    assert engine.loglikelihood(requests) == scored[:-1]
+    assert len(n_read) == 1
+    assert scored[-1] == scored[0]
+
+
+# prefixes
+
+
+def spied_reads(monkeypatch):
+    """How many tokens each pass over prompts reads."""
+    n_read = []
+    read = Reader.read
+
+    def spy(self, layout, wanted):
+        n_read.append(len(layout.laid.ids))
+        return read(self, layout, wanted)
+
+    monkeypatch.setattr(Reader, "read", spy)
+    return n_read
+
+
+def test_the_next_turn_of_a_conversation_reads_only_what_is_new(tiny_model, prompts, monkeypatch):
+    engine = Engine(tiny_model, device="cpu", dtype="float32")
+    n_read = spied_reads(monkeypatch)
+    [first] = engine.generate([ask(prompts[1], max_tokens=9)])
+    reply = greedy_ids(engine.model, prompts[1], 9)
+    assert first.text == engine.tokenizer.decode(reply, skip_special_tokens=True)
+    [second] = engine.generate([ask((*prompts[1], *reply, 300, 301), max_tokens=5)])
+    # the last token of a reply was chosen, but not read
+    assert n_read == [len(prompts[1]), 3]
+    expected = greedy_ids(engine.model, (*prompts[1], *reply, 300, 301), 5)
+    assert second.text == engine.tokenizer.decode(expected, skip_special_tokens=True)
+
+
+def test_a_known_prompt_is_read_for_its_last_token_only(tiny_model, prompts, monkeypatch):
+    engine = Engine(tiny_model, device="cpu", dtype="float32")
+    n_read = spied_reads(monkeypatch)
+    once = engine.generate([ask(prompts[3], temperature=1.0, seed=s) for s in range(3)])
+    again = engine.generate([ask(prompts[3], temperature=1.0, seed=s) for s in range(3)])
+    assert n_read == [len(prompts[3]), 1]
+    assert once == again
+
+
+def test_prompts_that_begin_alike_share_what_they_begin_with(tiny_model, prompts, monkeypatch):
+    engine = Engine(tiny_model, device="cpu", dtype="float32")
+    n_read = spied_reads(monkeypatch)
+    system = prompts[3]
+    together = [(*system, *tail) for tail in ((5, 6, 7), (5, 6, 8), (9,))]
+    engine.generate([ask(prompt, max_tokens=1) for prompt in together])
+    assert n_read == [len(system) + 3 + 1 + 1]
+
+
+def alone(engine, request):
+    """A reply written by itself, with nothing stored."""
+    decoder = engine._new_decoder()
+    decoder._store = PrefixStore(0)
+    done = decoder.join({0: request})
+    while not done:
+        done = decoder.step()
+    return done[0]
+
+
+@pytest.mark.parametrize("max_bytes", [0, 40_000, 2**30])
+@pytest.mark.parametrize("seed", range(2))
+def test_replies_do_not_depend_on_what_is_stored_nor_on_who_is_there(engine, max_bytes, seed):
+    """Rows join and leave at random; of 40,000 bytes the store keeps some tokens only."""
+    rng = random.Random(seed)
+    decoder = engine._new_decoder()
+    decoder._store = PrefixStore(max_bytes)
+    histories = [(20, 21)]
+    for _ in range(12):  # each goes on from another
+        longer = rng.choices(range(20, 23), k=rng.randint(0, 30))
+        histories.append((*rng.choice(histories), *longer))
+    requests = {
+        key: ask(
+            history,
+            max_tokens=rng.randint(1, 12),
+            temperature=rng.choice([0.0, 0.0, 0.8]),
+            top_p=rng.choice([0.9, 1.0]),
+            seed=key,
+        )
+        for key, history in enumerate(histories)
+    }
+    waiting, done = list(requests), {}
+    while len(done) < len(requests):
+        n = rng.randint(0, 3)
+        joining, waiting = waiting[:n], waiting[n:]
+        done |= decoder.join({key: requests[key] for key in joining})
+        for _ in range(rng.randint(1, 5)):
+            done |= decoder.step()
+    assert done == {key: alone(engine, request) for key, request in requests.items()}
+    assert decoder._rows == []
+
+
+def test_who_leaves_takes_nobody_along(engine, prompts):
+    requests = {key: ask(prompt, max_tokens=10) for key, prompt in enumerate(prompts)}
+    decoder = engine._new_decoder()
+    done = decoder.join(requests)
+    for _ in range(4):
+        done |= decoder.step()
+    decoder.leave({0, 2, 99})
+    while len(done) < 3:
+        done |= decoder.step()
+    assert done == {key: alone(engine, requests[key]) for key in (1, 3, 4)}
+
+
+def test_greedy_replies_of_callers_who_come_and_go_are_those_of_plain_generate(
+    engine, plain_model, prompts
+):
+    async def caller(number, replies):
+        for turn in range(3):
+            for _ in range(7 * number):
+                await anyio.sleep(0)
+            prompt = (*prompts[number], *range(300, 300 + turn))
+            [reply] = await engine.replies(3).submit_all([ask(prompt, max_tokens=5 + 3 * number)])
+            expected = greedy_ids(plain_model, prompt, 5 + 3 * number)
+            replies.append(reply.text)
+            assert reply.text == engine.tokenizer.decode(expected, skip_special_tokens=True)
+
+    async def main():
+        replies = []
+        async with anyio.create_task_group() as tasks:
+            for number in range(len(prompts)):
+                tasks.start_soon(caller, number, replies)
+        return replies
+
+    assert len(anyio.run(main)) == 3 * len(prompts)
+
+
+def test_a_stop_string_is_found_wherever_tokens_break_it(engine, prompts):
+    """Each step looks at the end of the reply only; the whole is decoded here."""
+    [whole] = engine.generate([ask(prompts[2], max_tokens=40)])
+    stops = [whole.text[start : start + 4] for start in range(0, len(whole.text) - 4, 7)]
+    requests = [ask(prompts[2], max_tokens=40, stop=(stop,)) for stop in stops]
+    for stop, stopped in zip(stops, engine.generate(requests), strict=True):
+        assert stopped.text == whole.text[: whole.text.index(stop)]
+
+
+# models that cannot be read in forests
+
+
+@pytest.fixture(scope="module")
+def sliding_model(tiny_model, tmp_path_factory):
+    """One that attends to its last 16 tokens only."""
+    path = tmp_path_factory.mktemp("sliding") / "checkpoint"
+    shutil.copytree(tiny_model, path)
+    (path / "model.safetensors").unlink()
+    config = transformers.MistralConfig(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        vocab_size=49152,
+        max_position_embeddings=1024,
+        sliding_window=16,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.MistralForCausalLM(config).save_pretrained(path)
+    return path
+
+
+def test_a_model_with_a_sliding_window_is_computed_in_padded_batches(
+    sliding_model, prompts, caplog
+):
+    engine = Engine(sliding_model, device="cpu", dtype="float32")
+    assert [record.getMessage() for record in caplog.records] == [
+        "mistral attends within a sliding window of 16; replies are written in padded batches and "
+        "nothing is reused"
+    ]
+    plain = transformers.AutoModelForCausalLM.from_pretrained(sliding_model).eval()
+    limits = [5, 12, 9, 12, 7]
+    requests = [ask(p, max_tokens=n) for p, n in zip(prompts, limits, strict=True)]
+    for prompt, n, reply in zip(prompts, limits, engine.generate(requests), strict=True):
+        expected = greedy_ids(plain, prompt, n)
+        assert reply.text == engine.tokenizer.decode(expected, skip_special_tokens=True)
+        assert (reply.n_tokens, reply.stop_reason) == (n, "max_tokens")
+    sampled = ask(prompts[1], temperature=0.9, top_p=0.95, seed=11)
+    [by_itself] = engine.generate([sampled])
+    assert anyio.run(engine.replies(4).submit_all, [*requests, sampled])[-1] == by_itself
+    pairs = [(prompt, continuation) for prompt in prompts[:2] for continuation in CONTINUATIONS]
+    scored = engine.loglikelihood([ScoreRequest(*pair) for pair in pairs])
+    for pair, logps in zip(pairs, scored, strict=True):
+        assert logps == pytest.approx(plain_logps(plain, *pair), abs=1e-4)
+
+
+def test_padded_batches_split_for_memory_give_the_same_replies(sliding_model, prompts, monkeypatch):
+    requests = [ask(p, max_tokens=8, stop=("zz",)) for p in prompts]
+    requests.insert(2, ask((300,) * 1024))
+    together = Engine(sliding_model, device="cpu", dtype="float32").generate(requests)
+    monkeypatch.setattr(engine_module, "MAX_TOKENS", 60)
+    assert Engine(sliding_model, device="cpu", dtype="float32").generate(requests) == together
+    assert together[2] == ("", 0, "model_length")
 
 
 # adapters
@@ -417,19 +558,3 @@ def test_a_tokenizer_without_a_template_is_refused(tiny_model, tmp_path):
 def test_an_unknown_dtype_is_refused(tiny_model):
     with pytest.raises(UsageError, match="dtype: 'float31' is not one of float64, float32"):
         Engine(tiny_model, device="cpu", dtype="float31")
-
-
-# batches
-
-
-@given(
-    sizes=st.lists(st.builds(_Size, st.integers(1, 60), st.integers(1, 60)), max_size=20),
-    limit=st.integers(50, 400),
-)
-def test_batches_take_each_once_and_fit_unless_alone(sizes, limit):
-    def fits(batch):
-        return len(batch) * (max(s.prompt for s in batch) + max(s.new for s in batch)) <= limit
-
-    batches = list(_batches(range(len(sizes)), sizes, fits))
-    assert sorted(chain.from_iterable(batches)) == [*range(len(sizes))]
-    assert all(len(batch) == 1 or fits([sizes[i] for i in batch]) for batch in batches)

@@ -1,0 +1,45 @@
+"""A checkpoint whose replies have the length that is asked for: the embedded model, never ending.
+
+The head's rows of the tokens that end a turn are zero: their scores are 0, and a trained model's
+largest score is above that. So every side of a bench writes as many tokens, with no processor of
+scores that would cost one side more than the other. The template strips what people and models
+said, as our provider does.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from selfevo import embedded
+from selfevo.quiet import quiet_libraries
+
+END_OF_TURN = 2
+OTHER_END = 0
+"""`<|endoftext|>`, which also ends a reply."""
+
+
+def never_ending(path: Path, n_layers: int | None) -> None:
+    """The embedded model, or its first layers, which never says that its turn ends."""
+    source = embedded.embedded_model_path()
+    shutil.copytree(source, path)
+    with quiet_libraries():
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    if n_layers is not None:
+        model.model.layers = model.model.layers[:n_layers]
+        model.config.num_hidden_layers = n_layers
+        if getattr(model.config, "layer_types", None):
+            model.config.layer_types = model.config.layer_types[:n_layers]
+    head = model.get_input_embeddings().weight.detach().clone()
+    head[[END_OF_TURN, OTHER_END]] = 0
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(head)
+    for file in path.glob("*.safetensors"):
+        file.unlink()
+    model.save_pretrained(path)
+    template = path / "chat_template.jinja"
+    stripped = template.read_text("utf-8").replace(
+        "message['content'] +", "(message['content'] | trim) +"
+    )
+    template.write_text(stripped, encoding="utf-8")

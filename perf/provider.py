@@ -1,0 +1,280 @@
+"""Conversations a minute: our local provider beside Inspect's `hf`, on the same checkpoint.
+
+    python -m perf.provider --data PATH/TO/esconv
+    python -m perf.provider --layers 2
+
+Both sides are Inspect evals in this process: the same bare solver, an instant user who says what
+real seekers said, the same tokens read, replies of exactly `--tokens` tokens, float32, greedy.
+The checkpoint never ends its turn (`perf/checkpoints.py`); `hf` also needs `do_sample=false` (it
+refuses temperature 0) and no second BOS. Time runs from the first prompt to
+the last reply; `eval` is the whole eval, with what Inspect needs to begin and to end.
+
+`hf` has two rows: as it comes, and told to expect a batch of just this size (`max_connections`),
+which spares it the wait for further requests. Ratios are against the first; those against the
+second end in `_tuned`.
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.dialogues import load_dialogues
+from perf.checkpoints import END_OF_TURN, never_ending
+from perf.machine import matmul_rate, report
+from perf.work import counted, floor
+from selfevo.quiet import quiet_libraries
+from selfevo.tokens import prompt_ids
+
+
+class Side(NamedTuple):
+    """A way to hold the conversations."""
+
+    name: str
+    model: Model
+
+
+class Run(NamedTuple):
+    """What one eval took, in seconds."""
+
+    talk_s: float
+    eval_s: float
+    compute_s: float
+    """Inside our engine."""
+    n_read: int
+    """Prompt tokens that our engine read."""
+    log: EvalLog
+
+
+class Span:
+    """When the first conversation began and the last one ended."""
+
+    def __init__(self) -> None:
+        self.start = float("inf")
+        self.stop = 0.0
+
+
+@solver
+def talk(turns: dict[str, list[str]], span: Span) -> Solver:
+    """Say the person's next words, generate; until they have said everything."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        span.start = min(span.start, time.perf_counter())
+        state.messages = []
+        for text in turns[str(state.sample_id)]:
+            state.messages.append(ChatMessageUser(content=text))
+            state = await generate(state)
+        span.stop = max(span.stop, time.perf_counter())
+        return state
+
+    return solve
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the table, and one JSON line."""
+    options = _parser().parse_args(arguments)
+    layers = ["2", "full"] if options.layers is None else [options.layers]
+    rows: list[list[str]] = []
+    ratios: dict[str, Any] = {}
+    turns = _seeker_turns(options.data, options.conversations, options.turns)
+    for n_layers in layers:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "checkpoint"
+            never_ending(checkpoint, None if n_layers == "full" else int(n_layers))
+            name = "smollm2" if n_layers == "full" else f"{n_layers}_layers"
+            _measure(name, checkpoint, turns, options, rows, ratios)
+    columns = ["", "talk s", "eval s", "conv/min", "tok/s", "prompt tokens read", "inside s"]
+    report(f"{len(turns)} conversations x {options.turns} turns", columns, rows, ratios)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m perf.provider", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data", type=Path, help="folder of ESConv; else the starter dialogues")
+    parser.add_argument("--layers", help="full, or how many of the first layers; else both 2, full")
+    parser.add_argument("--conversations", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--tokens", type=int, default=60, help="of a reply (default 60)")
+    parser.add_argument("--rounds", type=int, default=1, help="of all sides (default 1)")
+    parser.add_argument("--check", type=int, default=8, help="replies compared with `generate`")
+    return parser
+
+
+def _seeker_turns(data: Path | None, n: int, n_turns: int) -> dict[str, list[str]]:
+    """What each person says: the first turns of as many dialogues; short ones are continued."""
+    source = "starter" if data is None else "esconv"
+    dialogues = sorted(load_dialogues(source, path=data, language="en").dialogues, key=_by_id)
+    random.Random(7).shuffle(dialogues)
+    said = [[t.text.strip() for t in d.turns if t.speaker == "seeker"] for d in dialogues]
+    people: dict[str, list[str]] = {}
+    rest = iter(said * (1 + n * n_turns // len(said)))
+    for number in range(n):
+        texts: list[str] = []
+        while len(texts) < n_turns:
+            texts += next(rest)
+        people[f"person-{number}"] = texts[:n_turns]
+    return people
+
+
+def _by_id(dialogue: Any) -> str:
+    return str(dialogue.id)
+
+
+def _measure(
+    name: str,
+    checkpoint: Path,
+    turns: dict[str, list[str]],
+    options: argparse.Namespace,
+    rows: list[list[str]],
+    ratios: dict[str, Any],
+) -> None:
+    hf: dict[str, Any] = {
+        "dtype": "float32",
+        "do_sample": False,
+        "tokenizer_call_args": {"add_special_tokens": False},
+    }
+    tuned = GenerateConfig(max_connections=len(turns))
+    with quiet_libraries():
+        sides = (
+            Side("selfevo", get_model(f"selfevo/{checkpoint}", memoize=False, dtype="float32")),
+            Side("hf", get_model(f"hf/{checkpoint}", memoize=False, **hf)),
+            Side("hf, tuned", get_model(f"hf/{checkpoint}", config=tuned, memoize=False, **hf)),
+        )
+    for side in sides:  # warm
+        _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
+    runs: dict[str, list[Run]] = {side.name: [] for side in sides}
+    for index in range(options.rounds):
+        for side in sides if index % 2 == 0 else sides[::-1]:
+            runs[side.name].append(_run(side, turns, options.tokens, checkpoint.parent))
+    n_written = len(turns) * options.turns * options.tokens
+    for side in sides:
+        talk_s = median(run.talk_s for run in runs[side.name])
+        is_ours = side.name == "selfevo"
+        run = runs[side.name][-1]
+        read = sum(len(ids) for ids in _prompts(run.log, checkpoint))
+        rows.append(
+            [
+                f"{name}, {side.name}",
+                f"{talk_s:.2f}",
+                f"{median(run.eval_s for run in runs[side.name]):.2f}",
+                f"{60 * len(turns) / talk_s:.1f}",
+                f"{n_written / talk_s:.0f}",
+                f"{run.n_read} of {read}" if is_ours else str(read),
+                f"{run.compute_s:.2f}" if is_ours else "",
+            ]
+        )
+    ours, theirs, best = (median(r.talk_s for r in runs[side.name]) for side in sides)
+    last = runs["selfevo"][-1]
+    rate = matmul_rate()
+    least = floor(_weights(sides[0]), last.n_read, n_written, rate)
+    rows.append([f"{name}, floor at {rate / 1e9:.0f} GFLOP/s", f"{least:.2f}", *[""] * 5])
+    waits = [(r.talk_s - r.compute_s) / options.turns for r in runs["selfevo"]]
+    ratios |= {
+        f"ratio_{name}": round(theirs / ours, 2),
+        f"ratio_{name}_tuned": round(best / ours, 2),
+        f"scheduling_ms_per_turn_{name}": round(1000 * median(waits), 1),
+        f"greedy_identical_{name}": _is_greedy(last.log, sides[0], checkpoint, options),
+        f"same_replies_as_hf_{name}": _share_equal(last.log, runs["hf"][-1].log),
+    }
+
+
+def _run(side: Side, turns: dict[str, list[str]], n_tokens: int, log_dir: Path) -> Run:
+    span = Span()
+    task = Task(
+        dataset=MemoryDataset([Sample(id=person, input="-") for person in turns]),
+        solver=talk(turns, span),
+        config=GenerateConfig(max_tokens=n_tokens),
+    )
+    start = time.perf_counter()
+    with counted() as work:
+        [log] = inspect_eval(
+            task,
+            side.model,
+            log_dir=str(log_dir),
+            display="none",
+            log_realtime=False,
+            max_samples=len(turns),
+        )
+    if log.status != "success":
+        raise SystemExit(f"{side.name}: {log.error}")
+    eval_s = time.perf_counter() - start
+    return Run(span.stop - span.start, eval_s, work.compute_s, work.n_read, log)
+
+
+class _Reply(NamedTuple):
+    """A reply and what was read for it."""
+
+    prompt: list[int]
+    text: str
+
+
+def _replies(log: EvalLog, tokenizer: Any) -> list[_Reply]:
+    found = []
+    for sample in log.samples or []:
+        for index, message in enumerate(sample.messages):
+            if message.role == "assistant":
+                before = _dicts(sample.messages[:index])
+                found.append(_Reply(prompt_ids(tokenizer, before), message.text))
+    return found
+
+
+def _prompts(log: EvalLog, checkpoint: Path) -> list[list[int]]:
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    return [reply.prompt for reply in _replies(log, tokenizer)]
+
+
+def _dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.text} for m in messages]
+
+
+def _is_greedy(log: EvalLog, side: Side, checkpoint: Path, options: argparse.Namespace) -> bool:
+    """Some of our replies, each against transformers' own greedy search of its prompt alone."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    with quiet_libraries():
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    replies = _replies(log, tokenizer)
+    for prompt, text in random.Random(1).sample(replies, min(options.check, len(replies))):
+        ids = torch.tensor([prompt])
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=options.tokens,
+            pad_token_id=END_OF_TURN,
+        )
+        new = out[0, len(prompt) :]
+        assert len(new) == options.tokens
+        if tokenizer.decode(new, skip_special_tokens=True) != text:
+            return False
+    return True
+
+
+def _share_equal(ours: EvalLog, theirs: EvalLog) -> float:
+    """Share of the replies that both sides gave."""
+    said = [
+        {(s.id, i): m.text.strip() for s in log.samples or [] for i, m in enumerate(s.messages)}
+        for log in (ours, theirs)
+    ]
+    equal = [said[1].get(key) == text for key, text in said[0].items() if key[1] % 2]
+    return round(sum(equal) / len(equal), 3)
+
+
+def _weights(side: Side) -> Any:
+    return side.model.api.engine.model  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

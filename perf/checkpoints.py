@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from selfevo import embedded
 from selfevo.quiet import quiet_libraries
@@ -38,6 +38,37 @@ def never_ending(path: Path, n_layers: int | None) -> None:
     for file in path.glob("*.safetensors"):
         file.unlink()
     model.save_pretrained(path)
+    _strip_in_template(path)
+
+
+def tiny(path: Path) -> None:
+    """Two layers with random weights: a model that costs nothing, so that the rest shows."""
+    source = embedded.embedded_model_path()
+    shutil.copytree(source, path)
+    config = LlamaConfig.from_pretrained(source)
+    config.update(
+        {
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "layer_types": None,
+            "tie_word_embeddings": False,
+        }
+    )
+    torch.manual_seed(7)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight[[END_OF_TURN, OTHER_END]] = 0
+    for file in path.glob("*.safetensors"):
+        file.unlink()
+    model.save_pretrained(path)
+    _strip_in_template(path)
+
+
+def _strip_in_template(path: Path) -> None:
     template = path / "chat_template.jinja"
     stripped = template.read_text("utf-8").replace(
         "message['content'] +", "(message['content'] | trim) +"

@@ -11,7 +11,11 @@ the last reply; `eval` is the whole eval, with what Inspect needs to begin and t
 
 `hf` has two rows: as it comes, and told to expect a batch of just this size (`max_connections`),
 which spares it the wait for further requests. Ratios are against the first; those against the
-second end in `_tuned`.
+second end in `_tuned`. Scheduling is what a turn of all conversations takes outside our engine,
+less what Inspect takes for the same with a model that answers at once.
+
+Three models: two layers with random weights (`tiny`: nearly all is overhead), the first two layers
+of the embedded model (nearly all is its head of 49,152 tokens), and the embedded model.
 """
 
 import argparse
@@ -28,12 +32,23 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+    modelapi,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.dialogues import load_dialogues
-from perf.checkpoints import END_OF_TURN, never_ending
+from perf.checkpoints import END_OF_TURN, never_ending, tiny
 from perf.machine import matmul_rate, report
 from perf.work import counted, floor
 from selfevo.quiet import quiet_libraries
@@ -45,6 +60,28 @@ class Side(NamedTuple):
 
     name: str
     model: Model
+
+
+@modelapi(name="instant")
+def instant() -> type[ModelAPI]:
+    """A model that answers at once: what Inspect itself takes."""
+    return Instant
+
+
+class Instant(ModelAPI):
+    """Says a few words, always the same."""
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """The answer."""
+        output = ModelOutput.from_content("instant", "I hear you, and I am with you. " * 8)
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
 
 
 class Run(NamedTuple):
@@ -86,25 +123,31 @@ def talk(turns: dict[str, list[str]], span: Span) -> Solver:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, and one JSON line."""
     options = _parser().parse_args(arguments)
-    layers = ["2", "full"] if options.layers is None else [options.layers]
+    layers = ["tiny", "2", "full"] if options.layers is None else [options.layers]
     rows: list[list[str]] = []
     ratios: dict[str, Any] = {}
     turns = _seeker_turns(options.data, options.conversations, options.turns)
     for n_layers in layers:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Path(folder) / "checkpoint"
-            never_ending(checkpoint, None if n_layers == "full" else int(n_layers))
-            name = "smollm2" if n_layers == "full" else f"{n_layers}_layers"
+            if n_layers == "tiny":
+                tiny(checkpoint)
+            else:
+                never_ending(checkpoint, None if n_layers == "full" else int(n_layers))
+            name = _NAMES.get(n_layers, f"smollm2_{n_layers}_layers")
             _measure(name, checkpoint, turns, options, rows, ratios)
     columns = ["", "talk s", "eval s", "conv/min", "tok/s", "prompt tokens read", "inside s"]
     report(f"{len(turns)} conversations x {options.turns} turns", columns, rows, ratios)
+
+
+_NAMES = {"tiny": "2_layers", "full": "smollm2"}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m perf.provider", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", type=Path, help="folder of ESConv; else the starter dialogues")
-    parser.add_argument("--layers", help="full, or how many of the first layers; else both 2, full")
+    parser.add_argument("--layers", help="tiny, full or a number of layers; else tiny, 2, full")
     parser.add_argument("--conversations", type=int, default=16)
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=60, help="of a reply (default 60)")
@@ -153,10 +196,13 @@ def _measure(
             Side("hf", get_model(f"hf/{checkpoint}", memoize=False, **hf)),
             Side("hf, tuned", get_model(f"hf/{checkpoint}", config=tuned, memoize=False, **hf)),
         )
-    for side in sides:  # warm
+    bare = Side("bare", get_model("instant/nothing", memoize=False))
+    for side in (*sides, bare):  # warm
         _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
+    nothing: list[float] = []
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for index in range(options.rounds):
+        nothing.append(_run(bare, turns, options.tokens, checkpoint.parent).talk_s)
         for side in sides if index % 2 == 0 else sides[::-1]:
             runs[side.name].append(_run(side, turns, options.tokens, checkpoint.parent))
     n_written = len(turns) * options.turns * options.tokens
@@ -181,11 +227,13 @@ def _measure(
     rate = matmul_rate()
     least = floor(_weights(sides[0]), last.n_read, n_written, rate)
     rows.append([f"{name}, floor at {rate / 1e9:.0f} GFLOP/s", f"{least:.2f}", *[""] * 5])
-    waits = [(r.talk_s - r.compute_s) / options.turns for r in runs["selfevo"]]
+    outside = median((r.talk_s - r.compute_s) / options.turns for r in runs["selfevo"])
+    inspects = median(nothing) / options.turns
     ratios |= {
         f"ratio_{name}": round(theirs / ours, 2),
         f"ratio_{name}_tuned": round(best / ours, 2),
-        f"scheduling_ms_per_turn_{name}": round(1000 * median(waits), 1),
+        f"scheduling_ms_per_turn_{name}": round(1000 * (outside - inspects), 1),
+        f"inspect_ms_per_turn_{name}": round(1000 * inspects, 1),
         f"greedy_identical_{name}": _is_greedy(last.log, sides[0], checkpoint, options),
         f"same_replies_as_hf_{name}": _share_equal(last.log, runs["hf"][-1].log),
     }

@@ -6,6 +6,7 @@ utterance is ever cut in its middle.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 ChatDict = dict[str, str]
@@ -114,6 +115,7 @@ def continuation_pieces(tokenizer: Tokenizer, text: str) -> Pieces:
     return Pieces(list(encoded["input_ids"]), tuple(texts))
 
 
+@lru_cache(maxsize=8)  # a tokenizer makes these anew each time it is asked, for every message
 def _special_tokens(tokenizer: Tokenizer) -> list[str]:
     """Also those without a name: of Llama 3's headers, `all_special_tokens` does not know."""
     added = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}

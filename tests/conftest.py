@@ -5,10 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tests.cheap_evals  # noqa: F401  (before Inspect is imported)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# no test measures time: the first example of a property may build an index, on a busy machine
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 

@@ -132,6 +132,8 @@ LOSSES = [
     {"ld_alpha": 0.4},
     {"use_weighting": True},
 ]
+OFTEN = (LOSSES[0], {"loss_type": ["ipo"]}, {"ld_alpha": 0.4})
+"""Checked in the default suite; the others are slow together."""
 
 
 @pytest.fixture
@@ -162,7 +164,14 @@ def set_loss(trainer, options):
     trainer.use_weighting = options.get("use_weighting", False)
 
 
-@pytest.mark.parametrize("options", LOSSES, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, marks=[] if options in OFTEN else pytest.mark.slow)
+        for options in LOSSES
+    ],
+    ids=str,
+)
 def test_every_loss_and_metric_is_that_of_trl(trainers, options):
     found = []
     for trainer in trainers:
@@ -225,6 +234,7 @@ def adapter(trainer):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet")
 def test_the_same_steps_lead_to_the_same_adapter(finishing_model, rows, tmp_path):
     """Batches that hold the same pairs: all of them."""

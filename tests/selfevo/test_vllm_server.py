@@ -381,6 +381,7 @@ def test_the_context_is_the_servers(server: VllmServer, tiny_model: Path) -> Non
     assert json.loads((tiny_model / "config.json").read_text())["max_position_embeddings"] == 1024
 
 
+@pytest.mark.slow
 def test_a_run_generates_on_its_server_and_trains_without_it(
     fake: Path, finishing_model: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,8 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Any, **kwargs: Any) -> str:
         """Turn token ids back into text."""
 
+    def __hash__(self) -> int: ...
+
 
 class Fitted(NamedTuple):
     """A history that fits, and how much of it had to go."""

@@ -97,8 +97,9 @@ class PrefixStore:
                 return
             stretch = following
             n = _n_equal(stretch.ids, ids[at:])
+            is_whole = n == len(stretch.ids)  # now: whoever takes it may cut the stretch
             yield stretch, n
-            if n < len(stretch.ids):
+            if not is_whole:
                 return
             at += n
 

@@ -1,4 +1,4 @@
-"""Two costs of every Inspect eval that tests need not pay hundreds of times; nothing else changes.
+"""What every Inspect eval costs or leaves behind, and tests need not; nothing else changes.
 
 Imported first: by `conftest.py`, and by the server that forks the processes to be killed.
 """
@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 from typing import Any
 
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from rich.console import Console
 
 # An eval looks up the package of its task among all installed files (0.15 s); none comes or goes.
@@ -24,3 +25,8 @@ def _print_if_heard(self: Console, *objects: Any, **options: Any) -> None:
 
 
 Console.print = _print_if_heard  # type: ignore[method-assign]
+
+# Inspect leaves its streams to the garbage collector, which may come by while another test counts
+# every warning as an error (hypothesis does for a while, whatever the filters in pyproject.toml say).
+del MemoryObjectReceiveStream.__del__
+del MemoryObjectSendStream.__del__

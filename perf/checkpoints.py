@@ -10,14 +10,17 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from benchmarks import starter
 from selfevo import embedded
 from selfevo.quiet import quiet_libraries
 
 END_OF_TURN = 2
 OTHER_END = 0
 """`<|endoftext|>`, which also ends a reply."""
+
+TINY_VOCABULARY = 2048
 
 
 def never_ending(path: Path, n_layers: int | None) -> None:
@@ -42,12 +45,18 @@ def never_ending(path: Path, n_layers: int | None) -> None:
 
 
 def tiny(path: Path) -> None:
-    """Two layers with random weights: a model that costs nothing, so that the rest shows."""
+    """Two layers with random weights and few words: costs nothing, so that the rest shows.
+
+    Its tokenizer is the embedded model's, trained anew on the shipped dialogues.
+    """
     source = embedded.embedded_model_path()
-    shutil.copytree(source, path)
+    said = [turn.text for d in starter.load(None, "en").dialogues for turn in d.turns]
+    tokenizer = AutoTokenizer.from_pretrained(source).train_new_from_iterator(said, TINY_VOCABULARY)
+    assert tokenizer.eos_token_id == END_OF_TURN
     config = LlamaConfig.from_pretrained(source)
     config.update(
         {
+            "vocab_size": len(tokenizer),
             "hidden_size": 64,
             "intermediate_size": 128,
             "num_hidden_layers": 2,
@@ -62,9 +71,8 @@ def tiny(path: Path) -> None:
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         model.lm_head.weight[[END_OF_TURN, OTHER_END]] = 0
-    for file in path.glob("*.safetensors"):
-        file.unlink()
     model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
     _strip_in_template(path)
 
 

@@ -7,14 +7,17 @@ Both sides are Inspect evals in this process: the same bare solver, an instant u
 real seekers said, the same tokens read, replies of exactly `--tokens` tokens, float32, greedy.
 The checkpoint never ends its turn (`perf/checkpoints.py`); `hf` also needs `do_sample=false` (it
 refuses temperature 0) and no second BOS. Time runs from the first prompt to
-the last reply; `eval` is the whole eval, with what Inspect needs to begin and to end.
+the last reply; `eval` is the whole eval, with what Inspect needs to begin and to end. Ours is
+loaded anew each round, so that it knows nothing of the round before.
 
 `hf` has two rows: as it comes, and told to expect a batch of just this size (`max_connections`),
 which spares it the wait for further requests. Ratios are against the first; those against the
 second end in `_tuned`. Scheduling is what a turn of all conversations takes outside our engine,
-less what Inspect takes for the same with a model that answers at once.
+less what Inspect takes for the same with a model that answers at once, and less the time in which
+prompts are rendered and tokenized, which both providers do.
 
-Three models: two layers with random weights (`tiny`: nearly all is overhead), the first two layers
+Three models: two layers with random weights and 2,048 tokens (`tiny`: nearly all is overhead), the
+first two layers
 of the embedded model (nearly all is its head of 49,152 tokens), and the embedded model.
 """
 
@@ -51,6 +54,7 @@ from benchmarks.dialogues import load_dialogues
 from perf.checkpoints import END_OF_TURN, never_ending, tiny
 from perf.machine import matmul_rate, report
 from perf.work import counted, floor
+from selfevo.provider import release_engines
 from selfevo.quiet import quiet_libraries
 from selfevo.tokens import prompt_ids
 
@@ -91,6 +95,8 @@ class Run(NamedTuple):
     eval_s: float
     compute_s: float
     """Inside our engine."""
+    prompts_s: float
+    """In which our provider made prompts of messages."""
     n_read: int
     """Prompt tokens that our engine read."""
     log: EvalLog
@@ -197,12 +203,14 @@ def _measure(
             Side("hf, tuned", get_model(f"hf/{checkpoint}", config=tuned, memoize=False, **hf)),
         )
     bare = Side("bare", get_model("instant/nothing", memoize=False))
-    for side in (*sides, bare):  # warm
+    for side in (*sides, bare):  # warm, also for our engine's operators
         _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
     nothing: list[float] = []
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for index in range(options.rounds):
         nothing.append(_run(bare, turns, options.tokens, checkpoint.parent).talk_s)
+        release_engines()
+        sides[0].model.api.engine  # type: ignore[attr-defined]  # noqa: B018  (loads it)
         for side in sides if index % 2 == 0 else sides[::-1]:
             runs[side.name].append(_run(side, turns, options.tokens, checkpoint.parent))
     n_written = len(turns) * options.turns * options.tokens
@@ -227,13 +235,15 @@ def _measure(
     rate = matmul_rate()
     least = floor(_weights(sides[0]), last.n_read, n_written, rate)
     rows.append([f"{name}, floor at {rate / 1e9:.0f} GFLOP/s", f"{least:.2f}", *[""] * 5])
-    outside = median((r.talk_s - r.compute_s) / options.turns for r in runs["selfevo"])
+    outside = median(r.talk_s - r.compute_s - r.prompts_s for r in runs["selfevo"]) / options.turns
+    prompts = median(r.prompts_s for r in runs["selfevo"]) / options.turns
     inspects = median(nothing) / options.turns
     ratios |= {
         f"ratio_{name}": round(theirs / ours, 2),
         f"ratio_{name}_tuned": round(best / ours, 2),
         f"scheduling_ms_per_turn_{name}": round(1000 * (outside - inspects), 1),
         f"inspect_ms_per_turn_{name}": round(1000 * inspects, 1),
+        f"prompts_ms_per_turn_{name}": round(1000 * prompts, 1),
         f"greedy_identical_{name}": _is_greedy(last.log, sides[0], checkpoint, options),
         f"same_replies_as_hf_{name}": _share_equal(last.log, runs["hf"][-1].log),
     }
@@ -259,7 +269,8 @@ def _run(side: Side, turns: dict[str, list[str]], n_tokens: int, log_dir: Path) 
     if log.status != "success":
         raise SystemExit(f"{side.name}: {log.error}")
     eval_s = time.perf_counter() - start
-    return Run(span.stop - span.start, eval_s, work.compute_s, work.n_read, log)
+    seconds = span.stop - span.start
+    return Run(seconds, eval_s, work.compute_s, work.prompts_s, work.n_read, log)
 
 
 class _Reply(NamedTuple):

@@ -1,6 +1,6 @@
 """vLLM's own offline batch, in vLLM's environment: the peer that `perf/vllm.py` asks over pipes.
 
-Reads one JSON line a job, the settings first: {"base", "options", "adapter", "rank"}; then
+Reads one JSON line a job, the settings first: {"base", "options", "adapter"}; then
 {"conversations", "max_tokens"}, each answered by one line {"seconds", "tokens", "texts"}.
 """
 

@@ -1,35 +1,38 @@
-"""What our local engine does while something runs: seconds inside it, prompt tokens it reads."""
+"""What our local provider does while something runs: seconds, and prompt tokens that it reads."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from selfevo import provider
 from selfevo.decoding import Decoder
 from selfevo.reading import Layout, Reader
 
 
 class Work:
-    """What our engine does: seconds inside it, prompt tokens read."""
+    """Seconds inside the engine and in the making of prompts, prompt tokens read."""
 
     def __init__(self) -> None:
         self.compute_s = 0.0
+        self.prompts_s = 0.0
         self.n_read = 0
 
 
 @contextmanager
 def counted() -> Iterator[Work]:
-    """Count what our engine does meanwhile."""
+    """Count what our provider does meanwhile."""
     work = Work()
     before = Decoder.join, Decoder.step, Reader.read
+    fit_prompt = provider.fit_prompt
 
-    def timed(method: Any) -> Any:
+    def timed(method: Any, kind: str = "compute_s") -> Any:
         def run(*arguments: Any) -> Any:
             start = time.perf_counter()
             try:
                 return method(*arguments)
             finally:
-                work.compute_s += time.perf_counter() - start
+                setattr(work, kind, getattr(work, kind) + time.perf_counter() - start)
 
         return run
 
@@ -42,10 +45,12 @@ def counted() -> Iterator[Work]:
         timed(before[1]),
         read,
     )
+    provider.fit_prompt = timed(fit_prompt, "prompts_s")
     try:
         yield work
     finally:
         Decoder.join, Decoder.step, Reader.read = before  # type: ignore[method-assign]
+        provider.fit_prompt = fit_prompt
 
 
 def floor(model: Any, n_read: int, n_written: int, rate: float) -> float:

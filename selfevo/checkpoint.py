@@ -11,9 +11,11 @@ nothing here imports torch.
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selfevo import embedded
 from selfevo.errors import UsageError
@@ -86,22 +88,32 @@ def content_hash(path: Path) -> str:
 
     Unchanged files (same path, size and mtime) are read only once a process.
     """
-    if is_adapter(path):
-        files = {
+    if not is_adapter(path):
+        _existing(path / CONFIG)
+        return _model_hash(path, _stamps(path))
+    return _hash_of(
+        {
             ADAPTER_CONFIG: _sha256_text(_canonical_adapter_config(path)),
             ADAPTER_WEIGHTS: _hash_file(_existing(path / ADAPTER_WEIGHTS)),
         }
-    else:
-        files = {file.name: _hash_file(file) for file in _model_files(path)}
-    return _sha256_text("".join(f"{name} {files[name]}\n" for name in sorted(files)))
+    )
 
 
 def _is_full_model(path: Path) -> bool:
     return (path / CONFIG).is_file() and not is_adapter(path)
 
 
+@lru_cache(maxsize=64)  # asked at every reply; a look at each file by its pattern takes 1.5 ms
+def _model_hash(path: Path, stamps: "frozenset[_Stamp]") -> str:
+    """`stamps` is here for the cache only, like size and mtime below."""
+    return _hash_of({file.name: _hash_file(file) for file in _model_files(path)})
+
+
+def _hash_of(files: Mapping[str, str]) -> str:
+    return _sha256_text("".join(f"{name} {files[name]}\n" for name in sorted(files)))
+
+
 def _model_files(path: Path) -> set[Path]:
-    _existing(path / CONFIG)
     files = {file for pattern in _MODEL_FILES for file in path.glob(pattern) if file.is_file()}
     if not any(file.suffix == ".safetensors" for file in files):
         raise UsageError(f"{path}: no *.safetensors weights; save the model in that format")
@@ -134,6 +146,22 @@ def _canonical_adapter_config(path: Path) -> str:
             config[key] = sorted(config[key])
     config["base_model_name_or_path"] = content_hash(base_of(path))
     return json.dumps(config, sort_keys=True)
+
+
+class _Stamp(NamedTuple):
+    """What tells that a file was not written to since."""
+
+    name: str
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def _stamps(path: Path) -> frozenset[_Stamp]:
+    """Of everything in a folder."""
+    with os.scandir(path) as entries:
+        found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return frozenset(_Stamp(name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in found)
 
 
 def _hash_file(file: Path) -> str:

@@ -21,7 +21,7 @@ from selfevo.continuous import ContinuousBatcher, Steps
 from selfevo.decoding import Decoder
 from selfevo.errors import UsageError
 from selfevo.forest_reading import why_not
-from selfevo.packed_head import pack_head
+from selfevo.packed_linear import pack_linears
 from selfevo.padded import PaddedDecoder, PaddedModel
 from selfevo.prefix_store import PrefixStore
 from selfevo.quiet import quiet_libraries
@@ -131,7 +131,7 @@ class Engine:
                 reason or f"{inner.config.model_type} keeps keys and values of several shapes",
             )
             return None
-        pack_head(inner)
+        pack_linears(inner)
         reader = Reader(inner, shape, self.device)
         store = PrefixStore(_store_bytes(self.device))
         processors = Processors(inner, self.eos_ids, self.pad_id, self.device)

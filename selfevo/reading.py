@@ -111,7 +111,9 @@ class Reader:
             width: Of the longest row, with its new token.
         """
         span_T = torch.arange(width, device=self._device)
-        mask_B11T = (span_T <= lengths_B[:, None])[:, None, None]
+        seen_B11T = (span_T <= lengths_B[:, None])[:, None, None]
+        # to be added to the scores: each layer would make that of a boolean mask anew
+        mask_B11T = torch.where(seen_B11T, 0.0, float("-inf")).to(self.shape.dtype)
         out = self._model(
             input_ids=tokens_B[:, None],
             position_ids=lengths_B[:, None],

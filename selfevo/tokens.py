@@ -58,18 +58,18 @@ def plain(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[ChatDict]:
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
     """Token ids of `messages` followed by the header of the assistant's turn."""
-    ids = tokenizer.apply_chat_template(
+    ids: list[int] = tokenizer.apply_chat_template(
         plain(tokenizer, messages), add_generation_prompt=True, tokenize=True, return_dict=False
     )
-    return [int(token) for token in ids]
+    return ids
 
 
 def conversation_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
     """Token ids of a whole conversation, as training renders it."""
-    ids = tokenizer.apply_chat_template(
+    ids: list[int] = tokenizer.apply_chat_template(
         plain(tokenizer, messages), tokenize=True, return_dict=False
     )
-    return [int(token) for token in ids]
+    return ids
 
 
 def fit_prompt(tokenizer: Tokenizer, messages: Sequence[ChatDict], max_tokens: int) -> Fitted:

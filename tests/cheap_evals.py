@@ -27,6 +27,6 @@ def _print_if_heard(self: Console, *objects: Any, **options: Any) -> None:
 Console.print = _print_if_heard  # type: ignore[method-assign]
 
 # Inspect leaves its streams to the garbage collector, which may come by while another test counts
-# every warning as an error (hypothesis does for a while, whatever the filters in pyproject.toml say).
+# every warning as an error (hypothesis does for a while, whatever pyproject.toml says).
 del MemoryObjectReceiveStream.__del__
 del MemoryObjectSendStream.__del__

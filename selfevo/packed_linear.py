@@ -1,0 +1,47 @@
+"""Matrix products of a model on a CPU in oneDNN's own layout: about half the time for few rows.
+
+torch gives a float32 product to MKL, which on AMD processors leaves the wider vector units unused;
+torch's oneDNN operator uses them, from weights that are laid out for it. The layers' weights are
+kept in that layout only, so it takes no more memory. `docs/performance.md` has the measurements.
+"""
+
+from typing import Any
+
+import torch
+
+ROWS = 32
+"""The layout suits about so many rows."""
+
+MIN_WEIGHTS = 2**16
+"""A smaller product takes less time than the call of the operator."""
+
+
+def pack_linears(model: Any) -> int:
+    """Let the products of `model` (for inference alone) compute in that layout; how many do.
+
+    For float32 on a CPU. Equal up to float rounding.
+    """
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return 0
+    shared = {id(model.get_input_embeddings().weight)}
+    found = [module for module in model.modules() if _can_be_packed(module)]
+    for linear in found:
+        packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
+        linear.forward = _product(packed, linear.bias)
+        if id(linear.weight) not in shared:
+            linear.weight = torch.nn.Parameter(packed, requires_grad=False)
+    return len(found)
+
+
+def _can_be_packed(module: Any) -> bool:
+    if type(module) is not torch.nn.Linear or module.weight.numel() < MIN_WEIGHTS:
+        return False
+    return module.weight.dtype == torch.float32 and module.weight.device.type == "cpu"
+
+
+def _product(packed: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(hidden, packed, bias, "none", [], "")
+        return out
+
+    return forward

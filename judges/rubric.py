@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -223,6 +224,7 @@ def load_rubric(name_or_path: str | Path, language: Language | None = None) -> R
     return rubric
 
 
+@lru_cache(maxsize=64)  # an eval asks for the same few again and again
 def parse_rubric(text: str, where: str) -> Rubric:
     """The rubric of a YAML text; errors begin with `where`."""
     try:

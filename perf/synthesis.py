@@ -38,6 +38,7 @@ from perf.machine import matmul_rate, report
 from perf.material import long_dialogues, messages
 from perf.work import counted, floor
 from selfevo.principles import load_principles
+from selfevo.provider import release_engines
 from selfevo.quiet import quiet_libraries
 from selfevo.refine import Reply, refine_by_generation
 from selfevo.tokens import prompt_ids
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds: dict[str, list[float]] = {"selfevo": [], "generate": []}
         texts: dict[str, list[list[str]]] = {}
         for _ in range(options.rounds):
+            release_engines()  # or it would know what it read in the round before
             model = get_model(f"selfevo/{checkpoint}", memoize=False, dtype="float32")
             with counted() as work:
                 took, texts["selfevo"] = _timed(lambda m=model: _ours(m, contexts))  # type: ignore[misc]

@@ -1,13 +1,14 @@
 """Fixtures of several packages' tests: a model small enough to be made on the spot."""
 
+import gc
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import tests.cheap_evals  # noqa: F401  (before Inspect is imported)
+from benchmarks import starter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -15,7 +16,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+VOCABULARY = 4096
+"""Tokens of the tiny model."""
+
+
+def pytest_collection_finish() -> None:
+    """Freeze what was imported: libraries ask for full collections at every turn.
+
+    `statsmodels.stats.multitest.multipletests` does, and a trainer twice; each would look at all
+    objects of torch and its like (0.2 to 0.5 s).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -32,16 +44,23 @@ def embedded_tokenizer_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, embedded_tokenizer_dir: Path) -> Path:
-    """A plain checkpoint: two random layers under the embedded model's tokenizer and template."""
+    """A plain checkpoint: two random layers, and the embedded model's template.
+
+    Its tokenizer is the embedded model's, trained anew for fewer tokens: over 49,152 of them the
+    scores would take longer than everything else.
+    """
     torch = pytest.importorskip("torch", reason="needs the [train] extra")
     transformers = pytest.importorskip("transformers", reason="needs the [train] extra")
+    said = [turn.text for d in starter.load(None, None).dialogues for turn in d.turns]
+    embedded = transformers.AutoTokenizer.from_pretrained(embedded_tokenizer_dir)
+    tokenizer = embedded.train_new_from_iterator(said, VOCABULARY)
     config = transformers.LlamaConfig(
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=128,
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         initializer_range=0.2,  # wide enough that greedy choices are not near ties
@@ -54,8 +73,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, embedded_tokenizer_dir:
         model = transformers.LlamaForCausalLM(config).eval()
     path = tmp_path_factory.mktemp("tiny") / "checkpoint"
     model.save_pretrained(path)
-    for name in TOKENIZER_FILES:
-        shutil.copy(embedded_tokenizer_dir / name, path / name)
+    tokenizer.save_pretrained(path)
     return path
 
 

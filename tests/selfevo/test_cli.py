@@ -207,6 +207,7 @@ def _config(folder: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_name_that_cannot_be_printed_is_no_failure(answer: list[str]) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(answer, capture_output=True, text=True, check=False, env=environment)
@@ -220,6 +221,12 @@ def test_a_full_disk_is_no_answer(answer: list[str]) -> None:
         done = subprocess.run(answer, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 3
         assert done.stderr == "selfevo: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_no_answer_whatever_cannot_be_written(answer: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
         silent = subprocess.run(answer, stdout=full, stderr=full, check=False)
         assert silent.returncode == 3
         debug = subprocess.run([*answer, "--debug"], stdout=full, stderr=full, check=False)
@@ -228,6 +235,7 @@ def test_a_full_disk_is_no_answer(answer: list[str]) -> None:
         assert subprocess.run(other, stdout=full, stderr=full, check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_no_answer(answer: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -236,6 +244,7 @@ def test_a_reader_that_went_away_is_no_answer(answer: list[str]) -> None:
     assert (done.returncode, done.stderr) == (3, "selfevo: [Errno 32] Broken pipe\n")
 
 
+@pytest.mark.slow
 def test_an_output_that_was_closed_before_is_none_to_fail_on(answer: list[str]) -> None:
     closed = ["sh", "-c", '"$@" >&-', "sh", *answer]
     assert subprocess.run(closed, stderr=subprocess.PIPE, check=False).returncode == 0

@@ -19,6 +19,7 @@ from selfevo.errors import UsageError  # noqa: E402
 from selfevo.prefix_store import PrefixStore  # noqa: E402
 from selfevo.reading import Reader  # noqa: E402
 from selfevo.tokens import prompt_ids  # noqa: E402
+from tests.conftest import VOCABULARY  # noqa: E402
 
 TEXTS = (
     "Hi",
@@ -225,7 +226,7 @@ def test_a_special_token_can_be_a_stop_string(engine, tiny_model, tmp_path):
     with torch.no_grad():
         ids = greedy_ids(model, (1, 400, 201), 4)
         special = 3
-        swap = torch.arange(49152)
+        swap = torch.arange(VOCABULARY)
         swap[[special, ids[2]]] = torch.tensor([ids[2], special])
         embeddings = model.get_input_embeddings().weight
         embeddings.copy_(embeddings[swap])  # now the third greedy token is `<repo_name>`
@@ -263,7 +264,7 @@ def plain_logps(model, prefix, continuation):
     return [float(logps[len(prefix) + k - 1, token]) for k, token in enumerate(continuation)]
 
 
-CONTINUATIONS = ((400,), (401, 17, 9000), (2, 2), tuple(range(500, 540)))
+CONTINUATIONS = ((400,), (401, 17, 3900), (2, 2), tuple(range(500, 540)))
 
 
 def test_loglikelihoods_are_those_of_a_plain_forward_pass(engine, plain_model, prompts):
@@ -281,7 +282,7 @@ def test_loglikelihoods_in_small_passes_are_the_same(engine, prompts, tiny_model
     requests = [ScoreRequest(p, c) for p in prompts[1:3] for c in CONTINUATIONS]
     requests += [ScoreRequest(prompts[0], CONTINUATIONS[0]), ScoreRequest(prompts[3], (7,))]
     together = engine.loglikelihood(requests)
-    monkeypatch.setattr(scoring, "MAX_LOGITS", 5 * 49152)
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 5 * VOCABULARY)
     other = Engine(tiny_model, device="cpu", dtype="float32")
     sizes = []
     read = Reader.read
@@ -475,7 +476,7 @@ def sliding_model(tiny_model, tmp_path_factory):
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=128,
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         max_position_embeddings=1024,
         sliding_window=16,
         initializer_range=0.2,

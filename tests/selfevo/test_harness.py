@@ -31,7 +31,10 @@ def test_an_eval_is_run_once(calls: Path, tmp_path: Path) -> None:
     assert finished_log(tmp_path / "logs").eval.eval_id == first.eval.eval_id
 
 
-@pytest.mark.parametrize(("stop_with", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("stop_with", "code"),
+    [pytest.param("SIGKILL", -9, marks=pytest.mark.slow), ("SIGINT", 130)],  # -9: test_resume.py
+)
 def test_a_stopped_eval_is_finished_without_repeating_what_was_done(
     stop_with: str, code: int, calls: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ transformers = pytest.importorskip("transformers", reason="needs the [train] ext
 
 from selfevo import packed_linear  # noqa: E402
 from selfevo.packed_linear import pack_linears  # noqa: E402
+from tests.conftest import VOCABULARY  # noqa: E402
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def all_sizes(monkeypatch):
 @pytest.mark.usefixtures("all_sizes")
 @pytest.mark.parametrize("shape", [(1, 1), (16, 1), (1, 300)])
 def test_a_packed_model_gives_the_same_scores(model, shape):
-    ids = torch.randint(0, 49152, shape, generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(ids).logits
         assert pack_linears(model) == 2 * 7 + 1

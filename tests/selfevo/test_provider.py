@@ -429,6 +429,7 @@ def inspect_eval(tmp_path, model, *options):
     )
 
 
+@pytest.mark.slow  # `test_wheel.py` runs a task from the shell, this one with a checkpoint
 def test_from_the_shell(tiny_model, tmp_path):
     done = inspect_eval(tmp_path, f"selfevo/{tiny_model}", "-M", "batch_size=4")
     assert done.returncode == 0, done.stderr

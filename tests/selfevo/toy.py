@@ -12,6 +12,7 @@ from benchmarks.contexts import Message
 from benchmarks.dialogues import Dialogue, Turn
 from selfevo.config import RunConfig
 from selfevo.pairs import PreferencePair
+from tests.conftest import VOCABULARY
 
 from .candidates import make_pair
 
@@ -36,7 +37,7 @@ def write_finishing_model(tiny_model: Path, path: Path) -> Path:
     shutil.copytree(tiny_model, path)
     file = path / "generation_config.json"
     settings = json.loads(file.read_text("utf-8"))
-    settings["eos_token_id"] = [2, *range(7, 49152, 8)]
+    settings["eos_token_id"] = [2, *range(7, VOCABULARY, 8)]
     file.write_text(json.dumps(settings), encoding="utf-8")
     return path
 

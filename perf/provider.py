@@ -58,6 +58,9 @@ from selfevo.provider import release_engines
 from selfevo.quiet import quiet_libraries
 from selfevo.tokens import prompt_ids
 
+N_BARE = 7
+"""Runs of a model that answers at once: short, so a pause of the machine would show in one."""
+
 
 class Side(NamedTuple):
     """A way to hold the conversations."""
@@ -205,10 +208,9 @@ def _measure(
     bare = Side("bare", get_model("instant/nothing", memoize=False))
     for side in (*sides, bare):  # warm, also for our engine's operators
         _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
-    nothing: list[float] = []
+    nothing = [_run(bare, turns, options.tokens, checkpoint.parent).talk_s for _ in range(N_BARE)]
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for index in range(options.rounds):
-        nothing.append(_run(bare, turns, options.tokens, checkpoint.parent).talk_s)
         release_engines()
         sides[0].model.api.engine  # type: ignore[attr-defined]  # noqa: B018  (loads it)
         for side in sides if index % 2 == 0 else sides[::-1]:

@@ -13,12 +13,11 @@ loaded anew each round, so that it knows nothing of the round before.
 `hf` has two rows: as it comes, and told to expect a batch of just this size (`max_connections`),
 which spares it the wait for further requests. Ratios are against the first; those against the
 second end in `_tuned`. Scheduling is what a turn of all conversations takes outside our engine,
-less what Inspect takes for the same with a model that answers at once, and less the time in which
-prompts are rendered and tokenized, which both providers do.
+less what Inspect takes for the same with one that answers at once (`control/stock`), and less the
+time in which prompts are rendered and tokenized, which both providers do.
 
 Three models: two layers with random weights and 2,048 tokens (`tiny`: nearly all is overhead), the
-first two layers
-of the embedded model (nearly all is its head of 49,152 tokens), and the embedded model.
+first two layers of the embedded model (nearly all is its head of 49,152 tokens), and all of it.
 """
 
 import argparse
@@ -35,19 +34,8 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageUser,
-    GenerateConfig,
-    Model,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    get_model,
-    modelapi,
-)
+from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.dialogues import load_dialogues
@@ -67,28 +55,6 @@ class Side(NamedTuple):
 
     name: str
     model: Model
-
-
-@modelapi(name="instant")
-def instant() -> type[ModelAPI]:
-    """A model that answers at once: what Inspect itself takes."""
-    return Instant
-
-
-class Instant(ModelAPI):
-    """Says a few words, always the same."""
-
-    async def generate(
-        self,
-        input: list[ChatMessage],
-        tools: list[ToolInfo],
-        tool_choice: ToolChoice,
-        config: GenerateConfig,
-    ) -> ModelOutput:
-        """The answer."""
-        output = ModelOutput.from_content("instant", "I hear you, and I am with you. " * 8)
-        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-        return output
 
 
 class Run(NamedTuple):
@@ -205,7 +171,7 @@ def _measure(
             Side("hf", get_model(f"hf/{checkpoint}", memoize=False, **hf)),
             Side("hf, tuned", get_model(f"hf/{checkpoint}", config=tuned, memoize=False, **hf)),
         )
-    bare = Side("bare", get_model("instant/nothing", memoize=False))
+    bare = Side("bare", get_model("control/stock", memoize=False))
     for side in (*sides, bare):  # warm, also for our engine's operators
         _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
     nothing = [_run(bare, turns, options.tokens, checkpoint.parent).talk_s for _ in range(N_BARE)]

@@ -23,12 +23,12 @@ def pack_linears(model: Any) -> int:
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return 0
-    shared = {id(model.get_input_embeddings().weight)}
+    embedding = model.get_input_embeddings().weight
     found = [module for module in model.modules() if _can_be_packed(module)]
     for linear in found:
         packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
         linear.forward = _product(packed, linear.bias)
-        if id(linear.weight) not in shared:
+        if linear.weight is not embedding:
             linear.weight = torch.nn.Parameter(packed, requires_grad=False)
     return len(found)
 

@@ -70,10 +70,15 @@ def test_other_dtypes_stay_as_they_are(model, dtype):
     assert model.lm_head.forward.__func__ is torch.nn.Linear.forward
 
 
-def test_a_head_with_an_adapter_stays_as_it_is(model):
+@pytest.mark.usefixtures("all_sizes")
+def test_an_adapter_still_counts(model):
     peft = pytest.importorskip("peft", reason="needs the [train] extra")
-    config = peft.LoraConfig(r=2, target_modules=["lm_head"])
-    model.config.tie_word_embeddings = False  # peft warns of a tied head
-    wrapped = peft.get_peft_model(model, config)
-    pack_linears(wrapped.get_base_model())
-    assert "forward" not in wrapped.get_base_model().lm_head.__dict__
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    plain = model(torch.tensor([[5, 6, 7]])).logits
+    wrapped = peft.get_peft_model(model, config).eval()
+    with torch.inference_mode():
+        expected = wrapped(torch.tensor([[5, 6, 7]])).logits
+        pack_linears(wrapped.get_base_model())
+        packed = wrapped(torch.tensor([[5, 6, 7]])).logits
+    assert (packed - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert (packed - plain).abs().max() > 1e-3 * expected.abs().max()

@@ -2,8 +2,9 @@
 
 A turn is one reply of the supporter. After each the user is moved, and answers or leaves. What
 went on inside the user is in the sample's store under `conversation` (viewer: Store), not in the
-messages. A failed turn of either side is tried once more; then the conversation ends in
-`user_error` or `model_error`, which is never scored and always counted.
+messages; as JSON text, since Inspect walks through what is stored value by value, several times a
+sample. A failed turn of either side is tried once more; then the conversation ends in `user_error`
+or `model_error`, which is never scored and always counted.
 """
 
 import hashlib
@@ -117,9 +118,7 @@ def converse(
         persona = personas[str(state.metadata["persona"])]
         user = open_user(persona, state.epoch)
         talk = _Talk(state, persona, task_prompt, seed)
-        state.store.set(
-            STORE_KEY, (await talk.run(user, length, disturb_at)).model_dump(mode="json")
-        )
+        state.store.set(STORE_KEY, (await talk.run(user, length, disturb_at)).model_dump_json())
         return state
 
     return solve
@@ -128,7 +127,7 @@ def converse(
 def conversation_of(store: dict[str, object]) -> Conversation | None:
     """The record in a sample's store; None where there was no conversation."""
     stored = store.get(STORE_KEY)
-    return None if stored is None else Conversation.model_validate(stored)
+    return None if stored is None else Conversation.model_validate_json(str(stored))
 
 
 class _Talk:

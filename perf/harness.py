@@ -2,18 +2,22 @@
 
     python -m perf.harness
     python -m perf.harness --people 64 --turns 6 --replies control/oracle --language zh
+    python -m perf.harness --people 16 --rounds 3 --model selfevo/default
 
 Both sides are Inspect evals with the options of `selfevo.harness.run_eval`, on the same samples and
 the same model, with one generate call a turn. Ours is `benchmarks/support.py`: solver, scripted
 user, automatic scorers. The bare side is what anybody would write who had the user's words
 beforehand: append a message, generate, again; then a scorer that gives everybody 1. A first
-run records what users and supporters say; afterwards the model repeats its part from memory, so it
-costs nothing, and the bare solver reads the user's part from a list. So both sides send
-the same histories and get the same replies.
+run records what users and supporters say; afterwards the bare solver reads the user's part from a
+list, and the model repeats its part from memory, so it costs nothing: the harshest comparison. With
+`--model` the model itself answers on both sides. So both sides send the same histories and get the
+same replies.
 
 Our caches of texts are emptied before each run: another checkpoint says other things. CPU is
 `time.process_time` around `inspect_ai.eval`, sides alternate, and the ratio is the median over the
-rounds. Left out on both sides: the eval set around it, reading the log back, models, judges.
+rounds. Left out on both sides: the eval set around it, reading the log back, loading a model,
+judges, and what Inspect takes for a task of an installed package to look through the metadata of
+all packages for it (0.4 s an eval), since here both tasks stand in this file.
 """
 
 import argparse
@@ -55,7 +59,8 @@ from benchmarks import starter
 from benchmarks.dialogues import Language
 from benchmarks.persona import load_personas
 from benchmarks.support import sample_of, support
-from selfevo.harness import RETRIES
+from selfevo.harness import lean
+from selfevo.provider import CheckpointAPI, release_engines
 
 REPLIES: Final = ("control/listener", "control/oracle", "control/stock", "starter")
 MAX_SAMPLES: Final = 32
@@ -124,6 +129,14 @@ class Recorded(ModelAPI):
         return 1000
 
 
+@task
+def our_task(language: Language, people: int | None, turns: int) -> Task:
+    """`benchmarks/support.py` with everyone in the file, or so many."""
+    return support(
+        language=language, split=None, limit_users=people, turns=turns, max_tokens=MAX_TOKENS
+    )
+
+
 @solver
 def bare_loop(heard: Heard) -> Solver:
     """Append what the person says, generate; until the person has nothing more to say."""
@@ -174,30 +187,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     language: Language = options.language
     with tempfile.TemporaryDirectory() as folder:
-        ours = support(
-            language=language,
-            split=None,
-            limit_users=options.people,
-            turns=options.turns,
-            max_tokens=MAX_TOKENS,
-        )
+        ours = our_task(language, options.people, options.turns)
         recording = Path(folder) / "recording.json"
-        heard = _record(ours, options.replies, language, recording)
+        heard = _record(ours, options.model or options.replies, language, recording)
         spoken = Path(folder) / "spoken.json"
         spoken.write_text(json.dumps(heard), "utf-8")
         bare = bare_task(str(spoken), language)
-        model = get_model("recorded/any", recording=str(recording))
+        recorded_model = get_model("recorded/any", recording=str(recording))
+        model = get_model(options.model) if options.model else recorded_model
         sides = (Side("selfevo", ours), Side("bare", bare))
-        for side in sides:
+        for side in sides if model is recorded_model else ():  # warm; a model is by now
             _cost(side, model, folder)
         rounds = [
             {side.name: _cost(side, model, folder) for side in (sides if i % 2 else sides[::-1])}
             for i in range(options.rounds)
         ]
         n_turns = sum(len(texts) - 1 for texts in heard.values())
-        assert model.api.n_calls == 2 * (options.rounds + 1) * n_turns  # type: ignore[attr-defined]
-        profile = _profile(sides[0], model, folder)
-    _show(rounds, len(heard), n_turns, profile, options.replies)
+        n_calls = 2 * (options.rounds + 1) * n_turns
+        assert options.model or model.api.n_calls == n_calls  # type: ignore[attr-defined]
+        profile = _profile(sides[0], recorded_model, folder)
+    _show(rounds, len(heard), n_turns, profile, options.model or options.replies)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turns", type=int, default=8, help="replies a conversation has at most")
     parser.add_argument("--rounds", type=int, default=7, help="of both sides (default 7)")
     parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--model", help="answers on both sides; without it, recorded replies")
     parser.add_argument(
         "--replies",
         choices=REPLIES,
@@ -244,18 +254,8 @@ def _starter_replies(ours: Task, language: Language) -> dict[str, list[str]]:
 
 
 def _eval(held: Task, model: Model, folder: str) -> EvalLog:
-    [log] = inspect_eval(
-        held,
-        model=model,
-        log_dir=folder,
-        max_samples=MAX_SAMPLES,
-        max_connections=4 * MAX_SAMPLES,
-        retry_on_error=RETRIES,
-        log_buffer=MAX_SAMPLES,
-        score_display=False,
-        display="none",
-        log_level="warning",
-    )
+    with lean(MAX_SAMPLES) as options:
+        [log] = inspect_eval(held, model=model, log_dir=folder, **options)
     if log.status != "success":
         sys.exit(f"perf/harness.py: the eval of {held.name} failed; see {log.location}")
     return log
@@ -263,6 +263,11 @@ def _eval(held: Task, model: Model, folder: str) -> EvalLog:
 
 def _cost(side: Side, model: Model, folder: str) -> Cost:
     _forget_texts()
+    if isinstance(
+        model.api, CheckpointAPI
+    ):  # loaded anew, it has not read what the other side said
+        release_engines()
+        model.api.engine  # noqa: B018
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
     _eval(side.task, model, folder)
@@ -335,7 +340,7 @@ def _show(
         wall = median(r[name].wall_s for r in rounds)
         table.add_row(name, f"{cpu:.2f}", f"{n_people / wall:.1f}", f"{1000 * cpu / n_turns:.2f}")
     console.print(table)
-    where = Table(title="where our side's CPU goes (cProfile)")
+    where = Table(title="where our side's CPU goes (cProfile), replies recorded")
     where.add_column("part")
     where.add_column("share", justify="right")
     for name, share in profile.parts.items():
@@ -351,6 +356,7 @@ def _show(
     print(
         json.dumps(
             {
+                "replies": replies,
                 "harness_over_bare": round(median(ratios), 3),
                 "range": [round(min(ratios), 3), round(max(ratios), 3)],
                 **{f"{name}_share": round(share, 3) for name, share in profile.parts.items()},

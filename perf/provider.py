@@ -3,12 +3,14 @@
     python -m perf.provider --data PATH/TO/esconv
     python -m perf.provider --layers 2
 
-Both sides are Inspect evals in this process: the same bare solver, an instant user who says what
-real seekers said, the same tokens read, replies of exactly `--tokens` tokens, float32, greedy.
-The checkpoint never ends its turn (`perf/checkpoints.py`); `hf` also needs `do_sample=false` (it
-refuses temperature 0) and no second BOS. Time runs from the first prompt to
-the last reply; `eval` is the whole eval, with what Inspect needs to begin and to end. Ours is
-loaded anew each round, so that it knows nothing of the round before.
+Both sides are Inspect evals, each side in a process of its own, as people use them: the same bare
+solver, an instant user who says what real seekers said, the same tokens read, replies of exactly
+`--tokens` tokens, float32, greedy. The checkpoint never ends its turn (`perf/checkpoints.py`); `hf`
+also needs `do_sample=false` (it refuses temperature 0) and no second BOS. Time runs from the first
+prompt to the last reply; `eval` is the whole eval, with what Inspect needs to begin and to end.
+Before each round a side writes a reply to somebody else; ours is loaded anew before that, so that
+it knows nothing of the round before. Loading, and the recording of a step (`selfevo/step.py`), are
+not in the figures: `ready` says what they take.
 
 `hf` has two rows: as it comes, and told to expect a batch of just this size (`max_connections`),
 which spares it the wait for further requests. Ratios are against the first; those against the
@@ -25,6 +27,8 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -33,7 +37,7 @@ import torch
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -44,17 +48,22 @@ from perf.machine import matmul_rate, report
 from perf.work import counted, floor
 from selfevo.provider import release_engines
 from selfevo.quiet import quiet_libraries
+from selfevo.step import PLAIN_STEPS
 from selfevo.tokens import prompt_ids
 
 N_BARE = 7
 """Runs of a model that answers at once: short, so a pause of the machine would show in one."""
 
 
-class Side(NamedTuple):
-    """A way to hold the conversations."""
+OTHERS_WORDS = "Hello, is anybody there?"
 
-    name: str
-    model: Model
+
+class Work(NamedTuple):
+    """What is asked of a side: conversations, and where its log goes."""
+
+    turns: dict[str, list[str]]
+    n_tokens: int
+    log_dir: Path
 
 
 class Run(NamedTuple):
@@ -68,7 +77,47 @@ class Run(NamedTuple):
     """In which our provider made prompts of messages."""
     n_read: int
     """Prompt tokens that our engine read."""
-    log: EvalLog
+    ready_s: float
+    """Loading, where it is anew, and the reply to somebody else."""
+    log: str
+    """Where it is."""
+
+
+class Side:
+    """A way to hold the conversations: a model in a process of its own."""
+
+    def __init__(self, name: str, model: str, **options: Any) -> None:
+        """`options`: of `get_model`."""
+        self.name = name
+        self._process = ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=_open, initargs=(model, options)
+        )
+
+    def run(self, work: Work) -> Run:
+        """Hold the conversations."""
+        return self._process.submit(_held, work).result()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.shutdown()
+
+
+_MODEL: list[Model] = []
+"""In a side's process, its model."""
+
+
+def _open(model: str, options: dict[str, Any]) -> None:
+    with quiet_libraries():
+        _MODEL.append(get_model(model, memoize=False, **options))
+
+
+def _held(work: Work) -> Run:
+    """In a side's process."""
+    start = time.perf_counter()
+    release_engines()  # ours is loaded anew at the next reply
+    _eval(Work({"other": [OTHERS_WORDS]}, 2 * PLAIN_STEPS, work.log_dir))
+    ready_s = time.perf_counter() - start
+    return _eval(work)._replace(ready_s=ready_s)
 
 
 class Span:
@@ -111,7 +160,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 never_ending(checkpoint, None if n_layers == "full" else int(n_layers))
             name = _NAMES.get(n_layers, f"smollm2_{n_layers}_layers")
             _measure(name, checkpoint, turns, options, rows, ratios)
-    columns = ["", "talk s", "eval s", "conv/min", "tok/s", "prompt tokens read", "inside s"]
+    columns = [
+        "",
+        "talk s",
+        "eval s",
+        "conv/min",
+        "tok/s",
+        "prompt tokens read",
+        "inside s",
+        "ready s",
+    ]
     report(f"{len(turns)} conversations x {options.turns} turns", columns, rows, ratios)
 
 
@@ -159,34 +217,33 @@ def _measure(
     rows: list[list[str]],
     ratios: dict[str, Any],
 ) -> None:
+    work = Work(turns, options.tokens, checkpoint.parent)
     hf: dict[str, Any] = {
         "dtype": "float32",
         "do_sample": False,
         "tokenizer_call_args": {"add_special_tokens": False},
     }
     tuned = GenerateConfig(max_connections=len(turns))
-    with quiet_libraries():
-        sides = (
-            Side("selfevo", get_model(f"selfevo/{checkpoint}", memoize=False, dtype="float32")),
-            Side("hf", get_model(f"hf/{checkpoint}", memoize=False, **hf)),
-            Side("hf, tuned", get_model(f"hf/{checkpoint}", config=tuned, memoize=False, **hf)),
-        )
-    bare = Side("bare", get_model("control/stock", memoize=False))
-    for side in (*sides, bare):  # warm, also for our engine's operators
-        _run(side, {"person-0": turns["person-0"][:1]}, 2, checkpoint.parent)
-    nothing = [_run(bare, turns, options.tokens, checkpoint.parent).talk_s for _ in range(N_BARE)]
+    sides = (
+        Side("selfevo", f"selfevo/{checkpoint}", dtype="float32"),
+        Side("hf", f"hf/{checkpoint}", **hf),
+        Side("hf, tuned", f"hf/{checkpoint}", config=tuned, **hf),
+    )
+    bare = Side("bare", "control/stock")
+    nothing = [bare.run(work).talk_s for _ in range(N_BARE)]
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for index in range(options.rounds):
-        release_engines()
-        sides[0].model.api.engine  # type: ignore[attr-defined]  # noqa: B018  (loads it)
         for side in sides if index % 2 == 0 else sides[::-1]:
-            runs[side.name].append(_run(side, turns, options.tokens, checkpoint.parent))
+            runs[side.name].append(side.run(work))
+    for side in (*sides, bare):
+        side.close()
+    logs = {side.name: read_eval_log(runs[side.name][-1].log) for side in sides}
     n_written = len(turns) * options.turns * options.tokens
     for side in sides:
         talk_s = median(run.talk_s for run in runs[side.name])
         is_ours = side.name == "selfevo"
         run = runs[side.name][-1]
-        read = sum(len(ids) for ids in _prompts(run.log, checkpoint))
+        read = sum(len(ids) for ids in _prompts(logs[side.name], checkpoint))
         rows.append(
             [
                 f"{name}, {side.name}",
@@ -196,13 +253,14 @@ def _measure(
                 f"{n_written / talk_s:.0f}",
                 f"{run.n_read} of {read}" if is_ours else str(read),
                 f"{run.compute_s:.2f}" if is_ours else "",
+                f"{run.ready_s:.1f}",
             ]
         )
     ours, theirs, best = (median(r.talk_s for r in runs[side.name]) for side in sides)
     last = runs["selfevo"][-1]
     rate = matmul_rate()
-    least = floor(_weights(sides[0]), last.n_read, n_written, rate)
-    rows.append([f"{name}, floor at {rate / 1e9:.0f} GFLOP/s", f"{least:.2f}", *[""] * 5])
+    least = floor(_model(checkpoint), last.n_read, n_written, rate)
+    rows.append([f"{name}, floor at {rate / 1e9:.0f} GFLOP/s", f"{least:.2f}", *[""] * 6])
     outside = median(r.talk_s - r.compute_s - r.prompts_s for r in runs["selfevo"]) / options.turns
     prompts = median(r.prompts_s for r in runs["selfevo"]) / options.turns
     inspects = median(nothing) / options.turns
@@ -212,33 +270,33 @@ def _measure(
         f"scheduling_ms_per_turn_{name}": round(1000 * (outside - inspects), 1),
         f"inspect_ms_per_turn_{name}": round(1000 * inspects, 1),
         f"prompts_ms_per_turn_{name}": round(1000 * prompts, 1),
-        f"greedy_identical_{name}": _is_greedy(last.log, sides[0], checkpoint, options),
-        f"same_replies_as_hf_{name}": _share_equal(last.log, runs["hf"][-1].log),
+        f"greedy_identical_{name}": _is_greedy(logs["selfevo"], checkpoint, options),
+        f"same_replies_as_hf_{name}": _share_equal(logs["selfevo"], logs["hf"]),
     }
 
 
-def _run(side: Side, turns: dict[str, list[str]], n_tokens: int, log_dir: Path) -> Run:
+def _eval(work: Work) -> Run:
     span = Span()
     task = Task(
-        dataset=MemoryDataset([Sample(id=person, input="-") for person in turns]),
-        solver=talk(turns, span),
-        config=GenerateConfig(max_tokens=n_tokens),
+        dataset=MemoryDataset([Sample(id=person, input="-") for person in work.turns]),
+        solver=talk(work.turns, span),
+        config=GenerateConfig(max_tokens=work.n_tokens),
     )
     start = time.perf_counter()
-    with counted() as work:
+    with counted() as done:
         [log] = inspect_eval(
             task,
-            side.model,
-            log_dir=str(log_dir),
+            _MODEL[0],
+            log_dir=str(work.log_dir),
             display="none",
             log_realtime=False,
-            max_samples=len(turns),
+            max_samples=len(work.turns),
         )
     if log.status != "success":
-        raise SystemExit(f"{side.name}: {log.error}")
+        raise SystemExit(f"{_MODEL[0]}: {log.error}")
     eval_s = time.perf_counter() - start
     seconds = span.stop - span.start
-    return Run(seconds, eval_s, work.compute_s, work.prompts_s, work.n_read, log)
+    return Run(seconds, eval_s, done.compute_s, done.prompts_s, done.n_read, 0.0, log.location)
 
 
 class _Reply(NamedTuple):
@@ -267,11 +325,10 @@ def _dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.text} for m in messages]
 
 
-def _is_greedy(log: EvalLog, side: Side, checkpoint: Path, options: argparse.Namespace) -> bool:
+def _is_greedy(log: EvalLog, checkpoint: Path, options: argparse.Namespace) -> bool:
     """Some of our replies, each against transformers' own greedy search of its prompt alone."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    with quiet_libraries():
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = _model(checkpoint)
     replies = _replies(log, tokenizer)
     for prompt, text in random.Random(1).sample(replies, min(options.check, len(replies))):
         ids = torch.tensor([prompt])
@@ -299,8 +356,9 @@ def _share_equal(ours: EvalLog, theirs: EvalLog) -> float:
     return round(sum(equal) / len(equal), 3)
 
 
-def _weights(side: Side) -> Any:
-    return side.model.api.engine.model  # type: ignore[attr-defined]
+def _model(checkpoint: Path) -> Any:
+    with quiet_libraries():
+        return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
 
 
 if __name__ == "__main__":

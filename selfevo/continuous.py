@@ -1,15 +1,15 @@
 """Requests join a running computation and leave it one by one; nobody waits for a whole batch.
 
-There is no thread of its own and no timer: whoever waits first leads. The leader lets the event
-loop run until no further request arrives (everything that could ask now has asked), lets those
-join, and computes steps in a worker thread until somebody is done or somebody new waits. Whoever is
-done wakes up at once. A leader that is done itself, or cancelled, hands over to another.
+There is no timer, and no thread that runs all the time: whoever waits first leads. The leader lets
+the event loop run until no further request arrives (everything that could ask now has asked), lets
+those join, and has steps computed until somebody is done or somebody new waits. Whoever is done
+wakes up at once. A leader that is done itself, or cancelled, hands over to another.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from itertools import count
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -19,10 +19,18 @@ from selfevo.batching import QUIET_PASSES
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 RequestIn = TypeVar("RequestIn", contravariant=True)
+Done = TypeVar("Done")
 ResultOut = TypeVar("ResultOut", covariant=True)
 
 STEPS_AT_ONCE = 8
-"""At most so many steps between two looks at who was cancelled."""
+"""At most so many steps before others compute and those who were cancelled leave."""
+
+
+class Run(Protocol):
+    """Has some work done where the computing is done, and waits for it."""
+
+    def __call__(self, work: Callable[[], Done], /) -> Done:
+        """The result of `work`, or its error."""
 
 
 class Steps(Protocol[RequestIn, ResultOut]):
@@ -75,12 +83,12 @@ class ContinuousBatcher(Generic[Request, Result]):
         self,
         steps: Steps[Request, Result],
         *,
-        turn: Callable[[], AbstractContextManager[Any]],
+        compute: Run,
         max_joined: int,
     ) -> None:
-        """`turn` is held during each step, so that others may compute between two of them."""
+        """`compute` runs a few steps; others may compute before the next few."""
         self._steps = steps
-        self._turn = turn
+        self._run = compute
         self._max_joined = max_joined
         self._waiting: list[_Slot[Request, Result]] = []
         self._joined: dict[int, _Slot[Request, Result]] = {}
@@ -142,7 +150,8 @@ class ContinuousBatcher(Generic[Request, Result]):
         is_full = bool(self._waiting) or n_joining == self._n_free
         before = {**self._joined, **joining}
         try:
-            await anyio.to_thread.run_sync(self._compute, joining, is_full)
+            work = partial(self._compute, joining, is_full)
+            await anyio.to_thread.run_sync(self._run, work)
         finally:  # cancelled before the thread began: they go back to the head
             left = [s for key, s in joining.items() if key not in self._joined and not s.is_done]
             self._waiting = [s for s in left if s.caller.is_there] + self._waiting
@@ -151,7 +160,7 @@ class ContinuousBatcher(Generic[Request, Result]):
                     slot.caller.news.set()
 
     def _compute(self, joining: dict[int, _Slot[Request, Result]], is_full: bool) -> None:
-        """In a worker thread; ends when somebody is done or, unless full, somebody new waits."""
+        """Ends when somebody is done or, unless full, somebody new waits, or after a few steps."""
         gone = {key for key, slot in self._joined.items() if not slot.caller.is_there}
         self._steps.leave(gone)
         self._joined = {key: s for key, s in self._joined.items() if key not in gone} | joining
@@ -171,8 +180,7 @@ class ContinuousBatcher(Generic[Request, Result]):
     ) -> bool:
         """Compute, and take out who is done by it; whether anybody is."""
         try:
-            with self._turn():
-                done = compute()
+            done = compute()
             for key, result in done.items():
                 self._joined[key].results.append(result)
             ended = set(done)

@@ -7,8 +7,8 @@ decoding (a repetition penalty, more end tokens) applies; its sampling defaults 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from selfevo.batching import Batcher
 from selfevo.checkpoint import base_of, is_adapter
+from selfevo.computing import compute_thread
 from selfevo.continuous import ContinuousBatcher, Steps
 from selfevo.decoding import Decoder
 from selfevo.errors import UsageError
 from selfevo.forest_reading import why_not
+from selfevo.kv_shape import causal_lm, kv_shape
 from selfevo.packed_linear import pack_linears
 from selfevo.padded import PaddedDecoder, PaddedModel
 from selfevo.prefix_store import PrefixStore
 from selfevo.quiet import quiet_libraries
-from selfevo.reading import Reader, causal_lm, kv_shape
+from selfevo.reading import Reader
 from selfevo.replies import Completion, Ending, GenerateRequest, StopReason
 from selfevo.sampling import Processors
 from selfevo.scoring import REMEMBERED, Recent, Scorer, ScoreRequest
-from selfevo.turns import Turns
 
 __all__ = ["Completion", "Engine", "GenerateRequest", "ScoreRequest", "StopReason"]
 
@@ -46,9 +47,6 @@ MAX_STORE_BYTES = 2**30
 STORE_SHARE = 8
 """On a GPU, one part in so many of what is free when the model is loaded."""
 
-_CPU_TURN = Turns()
-"""One for all models: on the same cores they compute one after the other."""
-
 
 class Engine:
     """A causal language model, or a LoRA adapter on its base, ready to generate and to score."""
@@ -62,7 +60,8 @@ class Engine:
         with quiet_libraries():
             # never the adapter's own tokenizer: the template is the base's
             self.tokenizer = AutoTokenizer.from_pretrained(base)
-            self.model = _load(base, path, device=device, dtype=dtype)
+            self._run = compute_thread(device).run
+            self.model = self._run(lambda: _load(base, path, device=device, dtype=dtype))
         if self.tokenizer.chat_template is None:
             raise UsageError(f"{base}: the tokenizer has no chat template; add chat_template.jinja")
         self.eos_ids = _eos_ids(self.model, self.tokenizer)
@@ -71,9 +70,8 @@ class Engine:
         config = self.model.config.get_text_config()
         self.context_length = int(config.max_position_embeddings)
         self._vocabulary = int(config.vocab_size)
-        self._turns = _CPU_TURN if device == "cpu" else Turns()
         self._ending = Ending(self.tokenizer, self.eos_ids, self.context_length)
-        self._new_decoder, self._scorer = self._in_forests() or self._in_padded_batches()
+        self._new_decoder, self._scorer = self._run(self._in_forests) or self._in_padded_batches()
         self._recently_scored = Recent[ScoreRequest, list[float]](REMEMBERED)
         self._replies: dict[int, ContinuousBatcher[GenerateRequest, Completion]] = {}
         self._scores: dict[int, Batcher[ScoreRequest, list[float]]] = {}
@@ -82,7 +80,7 @@ class Engine:
         """Where coroutines ask for replies; those of all who ask here are written together."""
         if max_batch not in self._replies:
             self._replies[max_batch] = ContinuousBatcher(
-                self._new_decoder(), turn=self._computing, max_joined=max_batch
+                self._new_decoder(), compute=self._run, max_joined=max_batch
             )
         return self._replies[max_batch]
 
@@ -102,9 +100,8 @@ class Engine:
         while len(done) < len(requests):
             n = decoder.n_joining(list(waiting.values()))
             joining = {key: waiting.pop(key) for key in list(waiting)[:n]}
-            with self._computing():
-                done |= decoder.join(joining)
-                done |= decoder.step()
+            done |= self._run(partial(decoder.join, joining))
+            done |= self._run(decoder.step)
         return [done[key] for key in range(len(requests))]
 
     def loglikelihood(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
@@ -115,8 +112,7 @@ class Engine:
         """
         scored = self._recently_scored.of(requests)
         for batch in self._scorer.passes(set(requests) - scored.keys()):
-            with self._computing():
-                scored |= self._scorer.score(batch)
+            scored |= self._run(partial(self._scorer.score, batch))
         self._recently_scored.keep(scored)
         return [scored[request] for request in requests]
 
@@ -160,15 +156,6 @@ class Engine:
             device=self.device,
         )
         return (lambda: PaddedDecoder(model, self._ending)), model
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        with self._turns:
-            if self.device.startswith("cuda"):
-                with torch.cuda.device(self.device):
-                    yield
-            else:
-                yield
 
 
 _NewDecoder = Callable[[], Steps[GenerateRequest, Completion]]

@@ -3,10 +3,13 @@
 A failed eval stops the step; it never becomes a number.
 """
 
+import gc
+import logging
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from inspect_ai import Task, eval_set
 from inspect_ai import eval as inspect_eval
@@ -30,6 +33,18 @@ ERROR_WIDTH = 400
 """Characters of a sample's error that are shown; the rest is in the log."""
 
 
+class EvalOptions(TypedDict):
+    """Arguments that `inspect_ai.eval` and `eval_set` both take."""
+
+    max_samples: int
+    max_connections: int
+    retry_on_error: int
+    log_buffer: int
+    score_display: bool
+    display: Literal["log"]
+    log_level: str
+
+
 class Evaluand(NamedTuple):
     """A checkpoint as Inspect calls it."""
 
@@ -45,6 +60,43 @@ def evaluand(path: Path, config: ModelConfig, servers: Servers | None = None) ->
         return Evaluand(path, served_model(path, servers))
     name = f"selfevo/{path}"
     return Evaluand(path, get_model(name, dtype=config.dtype) if config.dtype else get_model(name))
+
+
+@contextmanager
+def lean(max_samples: int) -> Iterator[EvalOptions]:
+    """What an eval of ours goes by: at most so many samples at once, nothing done that nobody sees.
+
+    Inspect's display `none` lays out the table of all results and then drops it; `log` does not,
+    but tells of an error with its traceback, by the root logger itself. That is kept from the
+    console: the error is raised. Warnings come from loggers of their own, and get there.
+
+    Modules and models that are there already are kept from the garbage collector meanwhile, unless
+    they are anyway: to walk through them takes it half a second each time, in which no conversation
+    goes on.
+    """
+
+    def keep_off(record: logging.LogRecord) -> bool:
+        return False
+
+    root = logging.getLogger()
+    root.addFilter(keep_off)
+    was_frozen = gc.get_freeze_count() > 0
+    if not was_frozen:
+        gc.freeze()
+    try:
+        yield EvalOptions(
+            max_samples=max_samples,
+            max_connections=4 * max_samples,
+            retry_on_error=RETRIES,
+            log_buffer=max_samples,
+            score_display=False,  # nobody sees them, and every metric would be computed anew
+            display="log",
+            log_level="warning",
+        )
+    finally:
+        if not was_frozen:
+            gc.unfreeze()
+        root.removeFilter(keep_off)
 
 
 def run_eval(
@@ -65,21 +117,15 @@ def run_eval(
         KeyboardInterrupt: it was interrupted; the same call finishes it.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    with sample_progress(title, len(task.dataset)):
+    with sample_progress(title, len(task.dataset)), lean(max_samples) as options:
         success, logs = eval_set(
             task,
             log_dir=str(log_dir),
             model=model,
             model_roles=dict(roles or {}),
-            max_samples=max_samples,
-            max_connections=4 * max_samples,
             retry_attempts=0,
             retry_immediate=False,
-            retry_on_error=RETRIES,
-            log_buffer=max_samples,
-            score_display=False,  # nobody sees them, and every metric would be computed anew
-            display="none",
-            log_level="warning",
+            **options,
         )
     if not logs:
         raise KeyboardInterrupt  # Inspect catches it, and returns "success" without a log

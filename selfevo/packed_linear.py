@@ -5,6 +5,7 @@ torch's oneDNN operator uses them, from weights that are laid out for it. The la
 kept in that layout only, so it takes no more memory. `docs/performance.md` has the measurements.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -27,9 +28,9 @@ def pack_linears(model: Any) -> int:
     found = [module for module in model.modules() if _can_be_packed(module)]
     for linear in found:
         packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
-        linear.forward = _product(packed, linear.bias)
-        if linear.weight is not embedding:
-            linear.weight = torch.nn.Parameter(packed, requires_grad=False)
+        name = "packed" if linear.weight is embedding else "weight"
+        linear.register_parameter(name, torch.nn.Parameter(packed, requires_grad=False))
+        linear.forward = functools.partial(_forward, linear, name)
     return len(found)
 
 
@@ -39,9 +40,15 @@ def _can_be_packed(module: Any) -> bool:
     return module.weight.dtype == torch.float32 and module.weight.device.type == "cpu"
 
 
-def _product(packed: torch.Tensor, bias: torch.Tensor | None) -> Any:
-    def forward(hidden: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(hidden, packed, bias, "none", [], "")
-        return out
+def _forward(linear: Any, name: str, hidden: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = _product()(hidden, getattr(linear, name), linear.bias)
+    return out
 
-    return forward
+
+@functools.cache
+def _product() -> Any:
+    """As a script: `torch.jit.trace` cannot record the operator's empty list."""
+    return torch.jit.CompilationUnit("""
+def product(hidden: Tensor, packed: Tensor, bias: Optional[Tensor]) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(hidden, packed, bias, "none", [], "")
+""").product

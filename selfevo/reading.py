@@ -10,38 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import Cache, DynamicCache
+from transformers import Cache
 
 from selfevo.forest import Branches, Forest, Stretch, forest
 from selfevo.forest_attention import NAME, forest_input
+from selfevo.kv_shape import KVShape, causal_lm
 from selfevo.prefix_store import Known
-
-
-class KVShape(NamedTuple):
-    """What a model keeps of each token it has read."""
-
-    layers: int
-    heads: int
-    head_dim: int
-    dtype: torch.dtype
-
-    @property
-    def n_bytes(self) -> int:
-        """Of one token: its keys and its values."""
-        return 2 * self.layers * self.heads * self.head_dim * self.dtype.itemsize
-
-    def sequence(self, n_tokens: int, device: str) -> torch.Tensor:
-        """Room for n tokens: (layers, 2, heads, n, d), not initialised."""
-        shape = (self.layers, 2, self.heads, n_tokens, self.head_dim)
-        return torch.empty(shape, dtype=self.dtype, device=device)
-
-    def rows(self, n_rows: int, n_tokens: int, device: str) -> torch.Tensor:
-        """Room for n tokens of each row: (layers, 2, rows, heads, n, d).
-
-        Zeros, since attention multiplies also what it masks (by 0, which leaves a NaN one).
-        """
-        shape = (self.layers, 2, n_rows, self.heads, n_tokens, self.head_dim)
-        return torch.zeros(shape, dtype=self.dtype, device=device)
+from selfevo.step import Step
 
 
 class Reading(NamedTuple):
@@ -81,6 +56,7 @@ class Reader:
         self._model.set_attn_implementation(NAME)
         self._device = device
         self.shape = shape
+        self.step = Step(self._model, shape, device)
 
     @torch.inference_mode()
     def read(self, layout: Layout, wanted: npt.NDArray[np.int64]) -> Reading:
@@ -98,33 +74,6 @@ class Reader:
         )
         return Reading(kv, laid.places, laid.n_known, out.logits[0])
 
-    @torch.inference_mode()
-    def step(
-        self, tokens_B: torch.Tensor, kv: torch.Tensor, lengths_B: torch.Tensor, width: int
-    ) -> torch.Tensor:
-        """Scores (B, V) after one more token of each row, whose keys and values are written down.
-
-        Args:
-            tokens_B: The tokens.
-            kv: (layers, 2, rows, heads, room, d) of at least B rows.
-            lengths_B: How many tokens of each row are in `kv`.
-            width: Of the longest row, with its new token.
-        """
-        span_T = torch.arange(width, device=self._device)
-        seen_B11T = (span_T <= lengths_B[:, None])[:, None, None]
-        # to be added to the scores: each layer would make that of a boolean mask anew
-        mask_B11T = torch.where(seen_B11T, 0.0, float("-inf")).to(self.shape.dtype)
-        out = self._model(
-            input_ids=tokens_B[:, None],
-            position_ids=lengths_B[:, None],
-            attention_mask=mask_B11T,
-            past_key_values=_RowsKV(kv, lengths_B, width),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits_BV: torch.Tensor = out.logits[:, -1]
-        return logits_BV
-
 
 class _ForestKV(Cache):  # type: ignore[misc]
     """Known keys and values, with room behind them for those of the tokens that are read."""
@@ -141,47 +90,6 @@ class _ForestKV(Cache):  # type: ignore[misc]
         self._kv[layer_idx, 0, :, self._n_known :] = key[0]
         self._kv[layer_idx, 1, :, self._n_known :] = value[0]
         return self._kv[layer_idx, :1], self._kv[layer_idx, 1:]
-
-
-class _RowsKV(Cache):  # type: ignore[misc]
-    """Rows of different lengths, each of which gets one more token."""
-
-    def __init__(self, kv: torch.Tensor, lengths_B: torch.Tensor, width: int) -> None:
-        super().__init__(layers=[])
-        self._kv = kv
-        self._rows = torch.arange(len(lengths_B), device=lengths_B.device)
-        self._lengths_B = lengths_B
-        self._width = width
-
-    def update(
-        self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write down the new ones; all of this layer's (B, heads, T, d)."""
-        keys, values = self._kv[layer_idx, :, : len(self._rows), :, : self._width]
-        keys[self._rows, :, self._lengths_B] = key[:, :, 0]
-        values[self._rows, :, self._lengths_B] = value[:, :, 0]
-        return keys, values
-
-
-def causal_lm(model: Any) -> Any:
-    """The causal language model itself, where PEFT is around it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-@torch.inference_mode()
-def kv_shape(model: Any, device: str) -> KVShape | None:
-    """Found out by reading one token: configurations name these in too many ways.
-
-    None if layers differ, or keys from values (latent attention).
-    """
-    inner = causal_lm(model)
-    cache = DynamicCache(config=inner.config)
-    token = torch.zeros((1, 1), dtype=torch.long, device=device)
-    inner(token, past_key_values=cache, use_cache=True)
-    kept = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
-    if len({tensor.shape for tensor in kept}) != 1:
-        return None
-    return KVShape(len(cache.layers), kept[0].shape[1], kept[0].shape[3], kept[0].dtype)
 
 
 def _without_copies(laid: Forest, is_first: npt.NDArray[np.bool_]) -> Forest:

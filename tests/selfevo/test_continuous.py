@@ -1,6 +1,5 @@
 import threading
 import time
-from contextlib import nullcontext
 
 import anyio
 import anyio.to_thread
@@ -66,7 +65,7 @@ class Countdowns:
 
 
 def batcher_of(steps, max_joined=32):
-    return ContinuousBatcher(steps, turn=nullcontext, max_joined=max_joined)
+    return ContinuousBatcher(steps, compute=lambda work: work(), max_joined=max_joined)
 
 
 # rows come and go
@@ -195,19 +194,17 @@ def test_everyone_gets_their_own_results_once(callers, room, max_joined):
 # turns
 
 
-def test_others_may_compute_between_two_steps():
-    turns = []
+def test_others_may_compute_after_a_few_steps(monkeypatch):
+    monkeypatch.setattr(continuous, "STEPS_AT_ONCE", 2)
+    asked = []
 
-    class Turn:
-        def __enter__(self):
-            turns.append("in")
+    def compute(work):
+        asked.append(work)
+        return work()
 
-        def __exit__(self, *error):
-            turns.append("out")
-
-    batcher = ContinuousBatcher(Countdowns(), turn=Turn, max_joined=4)
+    batcher = ContinuousBatcher(Countdowns(), compute=compute, max_joined=4)
     anyio.run(asking(batcher, 3))
-    assert turns == ["in", "out"] * 4  # joining and three steps
+    assert len(asked) == 2  # joining and two steps, one step
 
 
 # errors

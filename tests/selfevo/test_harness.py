@@ -1,3 +1,5 @@
+import gc
+import logging
 import os
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfevo.errors import RunError
-from selfevo.harness import finished_log
+from selfevo.harness import finished_log, lean
 
 from .counting import MAX_SAMPLES, N_SAMPLES, run_counted
 
@@ -62,11 +64,15 @@ def test_a_stopped_eval_is_finished_without_repeating_what_was_done(
 
 
 def test_a_failing_sample_stops_the_step_by_name_and_only_it_is_tried_again(
-    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calls: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FAIL", "p3")
     with pytest.raises(RunError) as caught:
         run_counted(tmp_path / "logs")
+    assert "Traceback" not in capfd.readouterr().err
     message = str(caught.value)
     assert message.startswith("counted: sample p3: ValueError")
     assert "hiccuped" in message
@@ -80,3 +86,27 @@ def test_a_failing_sample_stops_the_step_by_name_and_only_it_is_tried_again(
     log = run_counted(tmp_path / "logs")
     assert calls.read_text().split()[done:] == ["p3"]
     assert {sample.id for sample in log.samples or []} == ALL
+
+
+def test_inspects_own_view_is_kept_off_the_console_but_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with lean(4) as options:
+        logging.error("what Inspect's display says")
+        logging.getLogger("inspect_ai.model").warning("a warning")
+    logging.error("after it")
+    assert options["max_samples"] == 4
+    assert caplog.messages == ["a warning", "after it"]
+
+
+@pytest.mark.parametrize("frozen_before", [True, False])
+def test_the_collector_is_left_as_it_was(frozen_before: bool) -> None:
+    frozen = gc.get_freeze_count() > 0
+    (gc.freeze if frozen_before else gc.unfreeze)()
+    try:
+        with pytest.raises(KeyError), lean(4):
+            assert gc.get_freeze_count() > 0
+            raise KeyError
+        assert (gc.get_freeze_count() > 0) is frozen_before
+    finally:
+        (gc.freeze if frozen else gc.unfreeze)()

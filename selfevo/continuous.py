@@ -6,6 +6,7 @@ those join, and has steps computed until somebody is done or somebody new waits.
 wakes up at once. A leader that is done itself, or cancelled, hands over to another.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -22,8 +23,8 @@ RequestIn = TypeVar("RequestIn", contravariant=True)
 Done = TypeVar("Done")
 ResultOut = TypeVar("ResultOut", covariant=True)
 
-STEPS_AT_ONCE = 8
-"""At most so many steps before others compute and those who were cancelled leave."""
+SECONDS_AT_ONCE = 0.5
+"""After so long others compute, and those who were cancelled leave; a step is not cut short."""
 
 
 class Run(Protocol):
@@ -86,7 +87,7 @@ class ContinuousBatcher(Generic[Request, Result]):
         compute: Run,
         max_joined: int,
     ) -> None:
-        """`compute` runs a few steps; others may compute before the next few."""
+        """`compute` runs some steps; others may compute before the next ones."""
         self._steps = steps
         self._run = compute
         self._max_joined = max_joined
@@ -160,7 +161,7 @@ class ContinuousBatcher(Generic[Request, Result]):
                     slot.caller.news.set()
 
     def _compute(self, joining: dict[int, _Slot[Request, Result]], is_full: bool) -> None:
-        """Ends when somebody is done or, unless full, somebody new waits, or after a few steps."""
+        """Ends when somebody is done or, unless full, somebody new waits, or after a while."""
         gone = {key for key, slot in self._joined.items() if not slot.caller.is_there}
         self._steps.leave(gone)
         self._joined = {key: s for key, s in self._joined.items() if key not in gone} | joining
@@ -168,9 +169,11 @@ class ContinuousBatcher(Generic[Request, Result]):
             requests = {key: slot.request for key, slot in joining.items()}
             if self._settle(lambda: self._steps.join(requests), joining):
                 return
-        for _ in range(STEPS_AT_ONCE):
+        start = time.monotonic()
+        while self._joined:
             news = self._settle(self._steps.step, self._joined)
-            if news or (self._waiting and not is_full):
+            is_late = time.monotonic() >= start + SECONDS_AT_ONCE
+            if news or is_late or (self._waiting and not is_full):
                 return
 
     def _settle(

@@ -73,9 +73,9 @@ def forest(
     # longest first, so that a trunk is one path; its branches then in the order in which they
     # leave it, so that those of one place are neighbours and see the trunk together
     by_length = sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row))
-    draft = _Builder(known)
-    leaves_at = {row: draft.add(sequences[row], last=last).leaves_at for row in by_length}
     builder = _Builder(known)
+    draft = builder.copy()
+    leaves_at = {row: draft.add(sequences[row], last=last).leaves_at for row in by_length}
     placed = {
         row: builder.add(sequences[row], last=last)
         for row in sorted(by_length, key=lambda row: leaves_at[row])
@@ -123,6 +123,13 @@ class _Builder:
                 node = self._child.setdefault((node, token), self._n_keys)
                 self._n_keys += 1
         self.n_known = self._n_keys
+
+    def copy(self) -> "_Builder":
+        """One that knows the same, before anything is laid out."""
+        other = _Builder(())
+        other._child = self._child.copy()
+        other._n_keys = other.n_known = self.n_known
+        return other
 
     def add(self, tokens: Sequence[int], *, last: bool) -> _Placed:
         """Lay out what no sequence before began with, as a new path."""

@@ -194,8 +194,8 @@ def test_everyone_gets_their_own_results_once(callers, room, max_joined):
 # turns
 
 
-def test_others_may_compute_after_a_few_steps(monkeypatch):
-    monkeypatch.setattr(continuous, "STEPS_AT_ONCE", 2)
+def test_others_may_compute_after_a_while(monkeypatch):
+    monkeypatch.setattr(continuous, "SECONDS_AT_ONCE", 0.0)
     asked = []
 
     def compute(work):
@@ -204,7 +204,7 @@ def test_others_may_compute_after_a_few_steps(monkeypatch):
 
     batcher = ContinuousBatcher(Countdowns(), compute=compute, max_joined=4)
     anyio.run(asking(batcher, 3))
-    assert len(asked) == 2  # joining and two steps, one step
+    assert len(asked) == 3  # joining and a step, a step, a step
 
 
 # errors
@@ -272,7 +272,10 @@ def test_a_caller_cancelled_while_gathering_takes_nobody_along(position, passes)
 
 
 @pytest.mark.parametrize("position", [0, 2])
-def test_a_caller_cancelled_while_computing_leaves_soon_and_takes_nobody_along(position):
+def test_a_caller_cancelled_while_computing_leaves_soon_and_takes_nobody_along(
+    position, monkeypatch
+):
+    monkeypatch.setattr(continuous, "SECONDS_AT_ONCE", 0.02)
     steps = Countdowns(seconds=0.005)
     batcher = batcher_of(steps)
 
@@ -289,7 +292,7 @@ def test_a_caller_cancelled_while_computing_leaves_soon_and_takes_nobody_along(p
     assert outcomes.pop(position) is None
     assert outcomes == [[-25], [-30], [-35]]
     with_victim = [company for company in steps.companies if 100 in company]
-    assert len(with_victim) <= continuous.STEPS_AT_ONCE
+    assert len(with_victim) <= 0.02 / 0.005 + 1
     assert steps.left == {}
 
 

@@ -127,7 +127,11 @@ def converse(
 def conversation_of(store: dict[str, object]) -> Conversation | None:
     """The record in a sample's store; None where there was no conversation."""
     stored = store.get(STORE_KEY)
-    return None if stored is None else Conversation.model_validate_json(str(stored))
+    if stored is None:
+        return None
+    if isinstance(stored, str):
+        return Conversation.model_validate_json(stored)
+    return Conversation.model_validate(stored)  # of a log that was made before it was text
 
 
 class _Talk:

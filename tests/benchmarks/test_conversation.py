@@ -435,3 +435,12 @@ def test_a_limit_of_the_eval_is_no_error_of_the_model(people: Path, tmp_path: Pa
     assert sample.limit is not None
     assert sample.limit.type == "token"
     assert conversation_of(sample.store) is None
+
+
+def test_a_log_that_was_made_before_the_record_was_text_is_read(
+    people: Path, tmp_path: Path
+) -> None:
+    [sample] = samples(run(task(people), saying(KIND), tmp_path))
+    assert isinstance(sample.store["conversation"], str)
+    older = {"conversation": json.loads(sample.store["conversation"])}
+    assert conversation_of(older) == talk_of(sample)

@@ -10,8 +10,8 @@ user, automatic scorers. The bare side is what anybody would write who had the u
 beforehand: append a message, generate, again; then a scorer that gives everybody 1. A first
 run records what users and supporters say; afterwards the bare solver reads the user's part from a
 list, and the model repeats its part from memory, so it costs nothing: the harshest comparison. With
-`--model` the model itself answers on both sides, whose generation then differs by more than the
-harness takes. From memory, both sides send the same histories and get the same replies.
+`--model` the model itself answers on both sides; its own CPU then varies by more than the harness
+takes. From memory, both sides send the same histories and get the same replies.
 
 Our caches of texts are emptied before each run: another checkpoint says other things. CPU is
 `time.process_time` around `inspect_ai.eval`, sides alternate, and the ratio is the median over the

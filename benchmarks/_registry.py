@@ -16,7 +16,7 @@ from benchmarks.reflection import (
 )
 from benchmarks.reply import automatic, reply
 from benchmarks.retention import answer_likelihood, retention
-from benchmarks.support import infrastructure, support, user_outcome
+from benchmarks.support import support, user_outcome
 
 __all__ = [
     "adapts",
@@ -28,7 +28,6 @@ __all__ = [
     "counterfactual",
     "embedded",
     "emotion_recognised",
-    "infrastructure",
     "judged",
     "nothing_to_do",
     "pairwise",

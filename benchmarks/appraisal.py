@@ -121,8 +121,9 @@ def read_reply(
 
 def _unquoted(reply: str, seeker_words: Sequence[str]) -> str:
     """The reply without quotations of the person: their own harsh words are not the supporter's."""
-    said = "\n".join(seeker_words)
-    return _QUOTATION.sub(lambda m: m.group(0) if m.group(1) not in said else " ", reply)
+    return _QUOTATION.sub(
+        lambda m: " " if any(m.group(1) in text for text in seeker_words) else m.group(0), reply
+    )
 
 
 class Course:

@@ -34,8 +34,8 @@ STORE_KEY: Final = "conversation"
 ATTEMPTS: Final = 2
 """Of a turn that fails for reasons of infrastructure."""
 
-OpenUser = Callable[[Persona, int], SimulatedUser]
-"""Makes the user of one conversation from the persona and the epoch."""
+OpenUser = Callable[[str, int], SimulatedUser]
+"""Makes the user of one conversation from the id of the persona and the epoch."""
 
 
 class Conversation(BaseModel):
@@ -89,7 +89,6 @@ class Length(NamedTuple):
 @solver
 def converse(
     open_user: OpenUser,
-    personas: dict[str, Persona],
     *,
     length: Length,
     disturb_at: int | None = None,
@@ -99,8 +98,8 @@ def converse(
     """Let the model under test talk with the persona that the sample names.
 
     Args:
-        open_user: Makes the user of a conversation.
-        personas: By id.
+        open_user: Makes the user of a conversation. It looks up the persona: Inspect would write
+            the cards into the header of the log, which is sent and read again and again.
         length: In replies.
         disturb_at: The reply after which bad news comes in; None: never.
         task_prompt: System message of the supporter.
@@ -115,10 +114,10 @@ def converse(
         )
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        persona = personas[str(state.metadata["persona"])]
-        user = open_user(persona, state.epoch)
-        talk = _Talk(state, persona, task_prompt, seed)
-        state.store.set(STORE_KEY, (await talk.run(user, length, disturb_at)).model_dump_json())
+        user = open_user(str(state.metadata["persona"]), state.epoch)
+        talk = _Talk(state, user.persona, task_prompt, seed)
+        held = await talk.run(user, length, disturb_at)
+        state.store.set(STORE_KEY, held.model_dump_json(exclude_defaults=True))
         return state
 
     return solve

@@ -42,7 +42,7 @@ _TOPIC_CUES: Final[dict[Topic, str]] = {
     r"|发生|怎么了|具体|说说|讲讲",
 }
 _TOPICS: Final = {topic: re.compile(cues, re.IGNORECASE) for topic, cues in _TOPIC_CUES.items()}
-_QUESTION: Final = re.compile(r"[^.!?。！？\n]*[?？]")
+_PIECE: Final = re.compile(r"[^.!?。！？\n]*[.!?。！？\n]")
 _ENDS: Final = re.compile(r"[.!?…。！？~～)）]\s*$")
 
 
@@ -130,7 +130,7 @@ class ScriptedUser:
         if not near:
             return []
         facts = self.persona.disclosure
-        asked = " ".join(_QUESTION.findall(reply))
+        asked = " ".join(piece for piece in _PIECE.findall(reply) if piece.endswith(("?", "？")))
         best = max(near, key=lambda i: (_answers(facts[i], asked, self.persona.language), -i))
         self._course.told.append(best)
         return [facts[best].text]

@@ -8,13 +8,13 @@
 Each person comes with a profile, an emotion, a situation and a need they do not name. The headline
 is their relief: the fall of the emotion's intensity (on ESConv's scale of 1 to 5) from the first
 message to the last. Beside it stand how it ended and what the detectors say of the replies. A
-conversation that the simulator or a provider broke is unscored, and counted by the scorer
-`infrastructure`.
+conversation that the simulator or a provider broke has no value in any measure, and is counted.
 
 With the scripted user, relief measures whether the replies do what the card says helps this person;
 it is no judgement by people. What it can and cannot tell is in its fidelity report.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -39,7 +39,13 @@ from inspect_ai.viewer import (
 )
 
 from benchmarks.budget import budget_of
-from benchmarks.conversation import Conversation, Length, OpenUser, conversation_of, converse
+from benchmarks.conversation import (
+    Conversation,
+    Length,
+    OpenUser,
+    conversation_of,
+    converse,
+)
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.embedded_scorer import embedded as embedded_judge
 from benchmarks.errors import DataError
@@ -68,6 +74,7 @@ MEASURES: Final = (
     "length",
 )
 FAILURES: Final = (Ending.USER_ERROR.value, Ending.MODEL_ERROR.value)
+"""Of the infrastructure: what share of the conversations broke, and on which side."""
 DECIMALS: Final = 3
 
 UserKind = Literal["scripted", "model"]
@@ -122,7 +129,6 @@ def support(
         dataset=MemoryDataset([sample_of(person) for person in people], name="support"),
         solver=converse(
             opener(user, appraisal=appraisal, seed=seed, personas=people),
-            {person.id: person for person in people},
             length=Length(turns, min_turns),
             disturb_at=disturb_at,
             task_prompt=task_prompt,
@@ -130,7 +136,6 @@ def support(
         ),
         scorer=[
             user_outcome(),
-            infrastructure(),
             *(judges_by(rubrics, users) if rubrics else []),
             *([embedded_judge(users)] if embedded else []),
         ],
@@ -159,21 +164,22 @@ def opener(
     Raises:
         DataError: `user` is neither, or a scripted user shall play a card without words.
     """
+    people = {persona.id: persona for persona in personas}
     if user == "scripted":
         for persona in personas:
             ScriptedUser(persona, seed=seed)  # refuses cards that it cannot play, before any call
 
-        def open_scripted(persona: Persona, epoch: int) -> SimulatedUser:
-            return ScriptedUser(persona, seed=seed, epoch=epoch)
+        def open_scripted(id: str, epoch: int) -> SimulatedUser:
+            return ScriptedUser(people[id], seed=seed, epoch=epoch)
 
         return open_scripted
     if user != "model":
         raise DataError(f"user={user}", "is not known", "use scripted or model")
 
-    def open_model(persona: Persona, epoch: int) -> SimulatedUser:
+    def open_model(id: str, epoch: int) -> SimulatedUser:
         # required: unbound, the model under test would talk with itself
         model: Model = get_model(role="user", required=True)
-        return ModelUser(persona, model, appraisal=appraisal, seed=seed, epoch=epoch)
+        return ModelUser(people[id], model, appraisal=appraisal, seed=seed, epoch=epoch)
 
     return open_model
 
@@ -212,47 +218,40 @@ def sample_of(person: Persona) -> Sample:
     )
 
 
-@scorer(metrics={name: [mean(), stderr(cluster="persona")] for name in MEASURES})
+@scorer(
+    metrics={
+        **{name: [mean(), stderr(cluster="persona")] for name in MEASURES},
+        **{name: [mean()] for name in FAILURES},
+    }
+)
 def user_outcome() -> Scorer:
-    """What the conversation did for the person; unscored when the infrastructure broke it."""
+    """What the conversation did for the person, and whether the simulator or the model broke it.
+
+    A broken one has NaN in each measure: Inspect leaves it out of their means and counts it. It is
+    not unscored as a whole, because Inspect shows such samples to no metric, `FAILURES` neither.
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
         talk = conversation_of(dict(state.store.items()))
         if talk is None:
             return Score.unscored(reason="there was no conversation")
-        notes = {
-            "ending": talk.ending.value,
-            "emotion": list(talk.emotion),
-            **checkpoint_note(state.output),
-        }
+        notes = checkpoint_note(state.output)
+        broken = {name: float(talk.ending == name) for name in FAILURES}
         if not talk.ending.is_scored:
-            return Score.unscored(
+            return Score(
+                value={**dict.fromkeys(MEASURES, math.nan), **broken},
                 reason=f"{talk.ending.value}: {talk.failure}",
+                answer=talk.ending.value,
                 explanation=talk.failure,
                 metadata=notes,
             )
         value = {**_outcome(talk), **_replies(state)}
         return Score(
-            value={name: round(value[name], DECIMALS) for name in MEASURES},
+            value={**{name: round(value[name], DECIMALS) for name in MEASURES}, **broken},
             answer=talk.ending.value,
             explanation=told(talk),
             metadata=notes,
         )
-
-    return score
-
-
-@scorer(metrics={name: [mean()] for name in FAILURES})
-def infrastructure() -> Scorer:
-    """Whether the simulator or the model under test broke the conversation; always scored.
-
-    A scorer of its own, because Inspect shows unscored samples to no metric.
-    """
-
-    async def score(state: TaskState, target: Target) -> Score:
-        talk = conversation_of(dict(state.store.items()))
-        ending = None if talk is None else talk.ending
-        return Score(value={name: float(ending == name) for name in FAILURES})
 
     return score
 

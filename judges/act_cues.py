@@ -80,21 +80,24 @@ _IS_AFTER = frozenset(
 """After these "'s" is "is"; elsewhere it is taken for the possessive and left out."""
 
 
-class Sentence(NamedTuple):
-    """The words of a sentence, where its clauses begin, and whether it ends as a question."""
-
-    text: str
-    tokens: tuple[str, ...]
-    clause_starts: frozenset[int]
-    is_asked: bool
-
-
 class Match(NamedTuple):
     """A cue found in a sentence: its section and the half-open range of its words."""
 
     section: str
     start: int
     end: int
+
+
+class Sentence(NamedTuple):
+    """The words of a sentence and what they say of it."""
+
+    text: str
+    tokens: tuple[str, ...]
+    clause_starts: frozenset[int]
+    is_asked: bool
+    """Whether it ends as a question."""
+    matches: tuple[Match, ...]
+    """Every cue in it, in the order of where it begins."""
 
 
 class _Node:
@@ -160,43 +163,35 @@ def sentences(text: str, *, language: Language) -> list[Sentence]:
 
 @lru_cache(maxsize=4096)
 def _sentences(text: str, language: Language) -> tuple[Sentence, ...]:
-    known = cues(language)
-    pieces = (m.group() for m in _SENTENCE.finditer(text.replace("’", "'")))
-    found = (_sentence(piece, known) for piece in pieces)
-    return tuple(sentence for sentence in found if sentence.tokens)
+    pieces = _SENTENCE.findall(text.replace("’", "'"))
+    return tuple(s for piece in pieces if (s := _sentence(piece, language)).tokens)
 
 
-def matches(sentence: Sentence, *, language: Language) -> list[Match]:
-    """Every cue in a sentence, in the order of where it begins."""
-    return list(_matches(sentence, language))
-
-
-@lru_cache(maxsize=8192)
-def _matches(sentence: Sentence, language: Language) -> tuple[Match, ...]:
-    known = cues(language)
-    tokens = [token if token in known.words else OTHER_WORD for token in sentence.tokens]
-    tokens.append(QUESTION_END if sentence.is_asked else STATEMENT_END)
+def _matches(
+    words: Sequence[str], clause_starts: Set[int], is_asked: bool, known: Cues
+) -> tuple[Match, ...]:
+    """Every cue in the words of a sentence, in the order of where it begins."""
+    tokens = [word if word in known.words else OTHER_WORD for word in words]
+    tokens.append(QUESTION_END if is_asked else STATEMENT_END)
     found: list[Match] = []
-    for start in range(len(sentence.tokens)):
-        found += _matches_at(start, tokens, known.anywhere)
-        if start in sentence.clause_starts:
-            found += _matches_at(start, tokens, known.at_start)
+    for start in range(len(words)):
+        _match_at(start, tokens, known.anywhere, found)
+        if start in clause_starts:
+            _match_at(start, tokens, known.at_start, found)
     return tuple(found)
 
 
-def _matches_at(start: int, tokens: Sequence[str], state: _State | None) -> list[Match]:
-    """The cues that begin at `start`, in the order of where they end."""
-    found: list[Match] = []
-    for end in range(start, len(tokens)):
-        assert state is not None
+def _match_at(start: int, tokens: Sequence[str], state: _State, found: list[Match]) -> None:
+    """Add the cues that begin at `start`, in the order of where they end."""
+    place: _State | None = state
+    end = start
+    while place is not None and end < len(tokens):
         token = tokens[end]
-        following = state.following
-        state = following[token] if token in following else state.after(token)
-        if state is None:
-            return found
-        for section in state.sections:
-            found.append(Match(section, start, end + 1))
-    return found
+        following = place.following
+        place = following[token] if token in following else place.after(token)
+        end += 1
+        if place is not None and place.sections:
+            found.extend(Match(section, start, end) for section in place.sections)
 
 
 @lru_cache
@@ -283,7 +278,10 @@ def _cue_tokens(phrase: str, adverbs: Set[str]) -> list[str]:
     return _without_adverbs(tokens, adverbs)
 
 
-def _sentence(text: str, known: Cues) -> Sentence:
+@lru_cache(maxsize=8192)
+def _sentence(text: str, language: Language) -> Sentence:
+    """Kept, because a reply that loops says the same sentence hundreds of times."""
+    known = cues(language)
     tokens: list[str] = []
     starts: set[int] = set()
     for clause in _CLAUSE_END.split(text):
@@ -294,7 +292,9 @@ def _sentence(text: str, known: Cues) -> Sentence:
         while start < len(tokens) and tokens[start] in known.fillers:
             start += 1
             starts.add(start)
-    return Sentence(text, tuple(tokens), frozenset(starts), bool(_ASKED.search(text)))
+    is_asked = bool(_ASKED.search(text))
+    found = _matches(tokens, starts, is_asked, known)
+    return Sentence(text, tuple(tokens), frozenset(starts), is_asked, found)
 
 
 def _without_adverbs(tokens: Sequence[str], adverbs: Set[str]) -> list[str]:

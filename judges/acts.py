@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from judges.act_cues import Match, Sentence, cues, matches, sentences
+from judges.act_cues import Match, Sentence, cues, sentences
 from judges.stock import is_stock, stock_phrases
 from judges.unsafe import UnsafeKind, unsafe_kinds
 from judges.words import Language, Word, word_texts, words
@@ -107,10 +107,7 @@ def dismisses(reply: str, *, language: Language) -> bool:
     """Whether a dismissal is among the reply's acts; cheaper to tell than all of them."""
     if HOSTILE_KINDS.intersection(unsafe_kinds(reply)):
         return True
-    return any(
-        means(sentence, matches(sentence, language=language), "dismissal")
-        for sentence in sentences(reply, language=language)
-    )
+    return any(means(sentence, "dismissal") for sentence in sentences(reply, language=language))
 
 
 @lru_cache(maxsize=4096)
@@ -125,8 +122,8 @@ def _acts(reply: str, seeker_words: tuple[str, ...], language: Language) -> tupl
 
 def _act(sentence: Sentence, said: frozenset[str], language: Language) -> Act:
     """What one sentence does; to deny a hostile phrase is to reassure."""
-    found = matches(sentence, language=language)
-    if means(sentence, found, "dismissal"):
+    found = sentence.matches
+    if means(sentence, "dismissal"):
         return Act.DISMISSAL
     sections = {match.section for match in found if not _is_part_of_longer(match, found)}
     if "check" in sections:
@@ -189,14 +186,11 @@ def _is_part_of_longer(match: Match, found: Sequence[Match]) -> bool:
     )
 
 
-def means(sentence: Sentence, found: Sequence[Match], section: str) -> bool:
+def means(sentence: Sentence, section: str) -> bool:
     """Whether a phrase of the section stands in the sentence and is neither denied nor reported."""
-    guards = [match for match in found if match.section in ("denial", "report")]
-    return any(
-        not any(_guards(guard, match, sentence) for guard in guards)
-        for match in found
-        if match.section == section
-    )
+    meant = [match for match in sentence.matches if match.section == section]
+    guards = [m for m in sentence.matches if m.section in ("denial", "report")] if meant else []
+    return any(not any(_guards(guard, match, sentence) for guard in guards) for match in meant)
 
 
 def _guards(guard: Match, hostile: Match, sentence: Sentence) -> bool:
@@ -258,10 +252,11 @@ def _pairs(tokens: Sequence[Word], no_content: Set[str]) -> Iterator[str]:
 def _stem(word: str) -> str:
     """The word without its commonest ending; rough, but the same for most forms of a word."""
     stem = word.partition("'")[0]
-    for ending in _ENDINGS:
-        if stem.endswith(ending) and len(stem) - len(ending) >= MIN_STEM:
-            stem = stem.removesuffix(ending)
-            break
+    if stem.endswith(_ENDINGS):
+        for ending in _ENDINGS:
+            if stem.endswith(ending) and len(stem) - len(ending) >= MIN_STEM:
+                stem = stem.removesuffix(ending)
+                break
     if len(stem) > MIN_STEM and stem[-1] in "eiy":
         stem = stem[:-1]
     return stem[:-1] if len(stem) > MIN_STEM and stem[-1] == stem[-2] else stem

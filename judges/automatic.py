@@ -54,6 +54,10 @@ _QUESTION_OPENER = re.compile(
 )
 
 
+Gram = tuple[str, ...]
+"""A run of words."""
+
+
 class Span(NamedTuple):
     """A half-open range of characters."""
 
@@ -98,8 +102,13 @@ def copy_rate(
         language: Sets the default of `n`: four words, six characters in Chinese.
         n: Length of the n-grams in words.
     """
-    copied = _copied_grams(word_texts(reply), history, n or as_tokens(GRAM_WORDS, language))
-    return sum(copied) / len(copied) if copied else None
+    tokens = word_texts(reply)
+    size = min(n or as_tokens(GRAM_WORDS, language), len(tokens))
+    if size == 0:
+        return None
+    copied = _in_history(ngram_set(reply, size), history, size)
+    grams = ngrams(tokens, size) if copied else ()  # most replies copy nothing
+    return sum(gram in copied for gram in grams) / (len(tokens) - size + 1)
 
 
 def copied_spans(
@@ -115,9 +124,12 @@ def copied_spans(
     """
     tokens = words(reply)
     size = min(n or as_tokens(GRAM_WORDS, language), len(tokens))
+    if size == 0:
+        return []
+    copied = _in_history(ngram_set(reply, size), history, size)
     is_copied = [False] * len(tokens)
-    for start, found in enumerate(_copied_grams([t.text for t in tokens], history, size)):
-        if found:
+    for start, gram in enumerate(ngrams(word_texts(reply), size)):
+        if gram in copied:
             is_copied[start : start + size] = [True] * size
     return _joined(tokens, is_copied)
 
@@ -135,6 +147,9 @@ def repetition_rate(reply: str, *, language: Language, n: int | None = None) -> 
 
 def has_loop(reply: str, *, language: Language) -> bool:
     """Whether the reply says itself over again, as a whole or in a stretch of it."""
+    size = as_tokens(GRAM_WORDS, language)
+    if len(ngram_set(reply, size)) > count_words(reply) - size:
+        return False  # every run of words stands there once, so nothing is said over
     rate = repetition_rate(reply, language=language)
     if rate is not None and rate >= LOOP_RATE:
         return True
@@ -185,14 +200,14 @@ def unhelpful_reasons(
     return tuple(reason for reason, is_found in found.items() if is_found)
 
 
-def _copied_grams(tokens: Sequence[str], history: Iterable[str], n: int) -> list[bool]:
-    """For each n-gram of the tokens in order, whether it stands in a text of the history."""
-    size = min(n, len(tokens))
-    if size == 0:
-        return []
-    nothing: frozenset[tuple[str, ...]] = frozenset()
-    seen = nothing.union(*(ngram_set(text, size) for text in history))
-    return [gram in seen for gram in ngrams(tokens, size)]
+def _in_history(grams: frozenset[Gram], history: Iterable[str], n: int) -> frozenset[Gram]:
+    """Those n-grams that stand in a text of the history."""
+    found: frozenset[Gram] = frozenset()
+    for text in history:
+        theirs = ngram_set(text, n)
+        if not grams.isdisjoint(theirs):
+            found |= grams & theirs
+    return found
 
 
 def _joined(tokens: Sequence[Word], is_copied: Sequence[bool]) -> list[Span]:

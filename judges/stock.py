@@ -12,6 +12,7 @@ What this cannot see: a generic reply in words of its own. Specificity in bits i
 from difflib import SequenceMatcher
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 from typing import Final, NamedTuple
 
 from judges.words import GRAM_WORDS, Language, as_tokens, clauses, word_texts
@@ -93,10 +94,13 @@ def is_stock(reply: str, *, language: Language) -> bool:
 
 def _forms(text: str) -> Forms:
     """Words with contractions written out and intensifiers left out, unless there is no other."""
-    spelled = tuple(w for word in word_texts(text) for w in _spell_out(word))
+    spelled = tuple(chain.from_iterable(map(_spell_out, word_texts(text))))
+    if _INTENSIFIERS.isdisjoint(spelled):
+        return spelled
     return tuple(w for w in spelled if w not in _INTENSIFIERS) or spelled
 
 
+@lru_cache(maxsize=8192)
 def _spell_out(word: str) -> Forms:
     if word in _IRREGULAR:
         return tuple(_IRREGULAR[word].split())
@@ -142,8 +146,10 @@ def _clause_mask(clause: str, language: Language) -> tuple[bool, ...]:
 
 def _is_near_any(forms: Forms, phrases: _Phrases) -> bool:
     """Whether the forms are like a long phrase; what can be like none is told without comparing."""
+    n_known = sum(map(phrases.vocabulary.__contains__, forms))
+    if not _is_alike(n_known, len(forms) + n_known):  # not even a phrase of the known ones alone
+        return False
     distinct = frozenset(forms)
-    n_known = sum(form in phrases.vocabulary for form in forms)
     for length, candidates in phrases.long.items():
         if not _is_alike(min(n_known, length), len(forms) + length):
             continue

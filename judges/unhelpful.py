@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from judges.act_cues import Match, Sentence, matches, sentences
+from judges.act_cues import Sentence, sentences
 from judges.acts import Act, acts_of, content_words, means
 from judges.automatic import asks_question, copy_rate, has_loop, n_words
 from judges.detectors import has_role_confusion, is_unfinished
@@ -110,14 +110,9 @@ class Quoted:
         """Its act; two only where an insult stands in it."""
         return acts_of(self.text, self._reply.said, language=self._reply.language)
 
-    @cached_property
-    def cues(self) -> list[Match]:
-        """The cues in it."""
-        return matches(self._sentence, language=self._reply.language)
-
     def means(self, section: str) -> bool:
         """Whether it holds a phrase of the section that is neither denied nor reported."""
-        return means(self._sentence, self.cues, section)
+        return means(self._sentence, section)
 
 
 class Reply:
@@ -156,7 +151,7 @@ class Reply:
             match.section == section
             for text in (self.said[-1:] if last else self.said)
             for sentence in sentences(text, language=self.language)
-            for match in matches(sentence, language=self.language)
+            for match in sentence.matches
         )
 
 

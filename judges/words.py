@@ -46,9 +46,9 @@ def words(text: str) -> list[Word]:
     ]
 
 
-def word_texts(text: str) -> list[str]:
+def word_texts(text: str) -> tuple[str, ...]:
     """The words of a text without their places."""
-    return list(_word_texts(text))
+    return _word_texts(text)
 
 
 def count_words(text: str) -> int:

@@ -138,8 +138,13 @@ def our_task(language: Language, people: int | None, turns: int) -> Task:
 
 
 @solver
-def bare_loop(heard: Heard) -> Solver:
-    """Append what the person says, generate; until the person has nothing more to say."""
+def bare_loop(spoken: str) -> Solver:
+    """Append what the person says, generate; until the person has nothing more to say.
+
+    Args:
+        spoken: File of what each person says; its text would go into the header of the log.
+    """
+    heard = _read_heard(spoken)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state.messages = []
@@ -172,14 +177,19 @@ def bare_task(spoken: str, language: Language) -> Task:
         spoken: File of what each person says.
         language: Of the people.
     """
-    heard: Heard = json.loads(Path(spoken).read_text("utf-8"))
+    heard = _read_heard(spoken)
     people = load_personas(None, language=language, split=None)
     return Task(
         dataset=MemoryDataset([sample_of(p) for p in people if p.id in heard]),
-        solver=bare_loop(heard),
+        solver=bare_loop(spoken),
         scorer=one(),
         config=GenerateConfig(temperature=0, max_tokens=MAX_TOKENS),
     )
+
+
+def _read_heard(spoken: str) -> Heard:
+    heard: Heard = json.loads(Path(spoken).read_text("utf-8"))
+    return heard
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from benchmarks.controls import oracle_reply
 from benchmarks.conversation import Conversation, Length, conversation_of
 from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
-from benchmarks.support import support
+from benchmarks.support import MEASURES, support
 from benchmarks.user import Ending
 
 from .fakes import output
@@ -373,7 +374,9 @@ def test_a_user_that_fails_once_is_scored(people: Path, tmp_path: Path) -> None:
 
 def unscored(sample: EvalSample) -> bool:
     assert sample.scores is not None
-    return "relief" not in str(sample.scores["user_outcome"].value)
+    value = sample.scores["user_outcome"].value
+    assert isinstance(value, dict)
+    return all(math.isnan(float(str(value[name]))) for name in MEASURES)
 
 
 def test_failures_are_counted_and_stand_in_no_mean(strangers: Path, tmp_path: Path) -> None:

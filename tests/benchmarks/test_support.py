@@ -7,16 +7,16 @@ from typing import Any, Final
 import pytest
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessage, Model, ModelName
-from inspect_ai.scorer import Score, Scorer, Target
+from inspect_ai.scorer import Score, Target
 from inspect_ai.solver import TaskState
 
 from benchmarks.conversation import Conversation
 from benchmarks.errors import DataError
 from benchmarks.persona import load_personas
 from benchmarks.support import (
+    FAILURES,
     MEASURES,
     choose,
-    infrastructure,
     sample_of,
     support,
     told,
@@ -67,15 +67,23 @@ def samples(log: EvalLog) -> dict[str, EvalSample]:
     return {f"{s.id}": s for s in log.samples or []}
 
 
-def score_of(sample: EvalSample, scorer: str = "user_outcome") -> Score:
+def score_of(sample: EvalSample) -> Score:
     assert sample.scores is not None
-    return sample.scores[scorer]
+    return sample.scores["user_outcome"]
 
 
-def values(sample: EvalSample, scorer: str = "user_outcome") -> dict[str, Any]:
-    value = score_of(sample, scorer).value
+def values(sample: EvalSample) -> dict[str, Any]:
+    value = score_of(sample).value
     assert isinstance(value, dict)
     return dict(value)
+
+
+def failures(sample: EvalSample) -> dict[str, Any]:
+    return {name: values(sample)[name] for name in FAILURES}
+
+
+def has_no_value(sample: EvalSample) -> bool:
+    return all(math.isnan(values(sample)[name]) for name in MEASURES)
 
 
 def means(log: EvalLog) -> dict[str, float]:
@@ -181,7 +189,7 @@ def test_an_unknown_kind_of_user_is_refused() -> None:
 
 def test_every_measure_is_there_and_no_other(mixed: EvalLog) -> None:
     for sample in list(samples(mixed).values())[:2]:
-        assert tuple(values(sample)) == MEASURES
+        assert tuple(values(sample)) == (*MEASURES, *FAILURES)
     assert set(means(mixed)) == {*MEASURES, "user_error", "model_error"}
 
 
@@ -283,10 +291,10 @@ def test_the_viewer_is_told_the_way_of_emotion_and_trust() -> None:
 def test_a_silent_model_is_unscored_with_the_reason_and_counted(mixed: EvalLog) -> None:
     broken = samples(mixed)["en-s2"]
     score = score_of(broken)
-    assert isinstance(score.value, float) and math.isnan(score.value)
     assert (score.reason, score.explanation) == (f"model_error: {EMPTY}", EMPTY)
-    assert score.metadata == {"ending": "model_error", "emotion": [4.0]}
-    assert values(broken, "infrastructure") == {"user_error": 0, "model_error": 1}
+    assert score.answer == "model_error"
+    assert has_no_value(broken)
+    assert failures(broken) == {"user_error": 0, "model_error": 1}
     assert means(mixed)["model_error"] == pytest.approx(1 / 3)
     assert means(mixed)["user_error"] == 0
 
@@ -297,10 +305,9 @@ def test_a_broken_simulator_is_unscored_with_the_reason_and_counted(
     task = short(people, user="model", appraisal="rules", limit_users=1)
     log = run(task, saying(quiet), tmp_path, user=saying(lambda _: "As an AI, I cannot feel."))
     [broken] = samples(log).values()
-    score = score_of(broken)
-    assert isinstance(score.value, float) and math.isnan(score.value)
-    assert str(score.reason).startswith("user_error: role break: speaks as an assistant")
-    assert values(broken, "infrastructure") == {"user_error": 1, "model_error": 0}
+    assert str(score_of(broken).reason).startswith("user_error: role break: speaks as an assistant")
+    assert has_no_value(broken)
+    assert failures(broken) == {"user_error": 1, "model_error": 0}
     found = means(log)
     assert (found["user_error"], found["model_error"]) == (1, 0)
     assert all(math.isnan(found[name]) for name in MEASURES if name in found)  # never 0
@@ -309,18 +316,13 @@ def test_a_broken_simulator_is_unscored_with_the_reason_and_counted(
 def test_where_there_was_no_conversation_nothing_broke_and_nothing_is_scored() -> None:
     state = TaskState(ModelName("mockllm/model"), "en-s0", 1, "Hello.", [])
 
-    def scored(scorer: Scorer) -> Score:
-        async def score() -> Score | None:
-            return await scorer(state, Target(""))
+    async def score() -> Score | None:
+        return await user_outcome()(state, Target(""))
 
-        found = asyncio.run(score())
-        assert found is not None
-        return found
-
-    outcome = scored(user_outcome())
+    outcome = asyncio.run(score())
+    assert outcome is not None
     assert outcome.reason == "there was no conversation"
     assert isinstance(outcome.value, float) and math.isnan(outcome.value)
-    assert scored(infrastructure()).value == {"user_error": 0, "model_error": 0}
 
 
 # The same again, and more than once.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.act_cues import cues, matches, sentences
+from judges.act_cues import cues, sentences
 from judges.acts import Act, acts_of, content_words, dismisses, grounding, main_act
 from judges.words import Language
 
@@ -249,7 +249,7 @@ def test_very_long_and_repeated(unit: str) -> None:
 def test_cue_grammar() -> None:
     def found(text: str) -> set[str]:
         (sentence,) = sentences(text, language="en")
-        return {match.section for match in matches(sentence, language="en")}
+        return {match.section for match in sentence.matches}
 
     assert "dismissal" in found("So what?")
     assert "dismissal" not in found("So what happened?"), "`?` is the end of the question"

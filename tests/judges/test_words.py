@@ -6,11 +6,13 @@ from judges.words import as_tokens, clauses, ngrams, word_texts, words
 
 
 def test_english_words_keep_apostrophes_and_lose_punctuation() -> None:
-    assert word_texts("I’m SORRY -- it's 3 o'clock!") == ["i'm", "sorry", "it's", "3", "o'clock"]
+    assert word_texts("I’m SORRY -- it's 3 o'clock!") == (
+        *("i'm", "sorry", "it's", "3", "o'clock"),
+    )
 
 
 def test_chinese_characters_are_words_and_a_name_inside_is_one() -> None:
-    assert word_texts("我在IBM工作，3年了。") == ["我", "在", "ibm", "工", "作", "3", "年", "了"]
+    assert word_texts("我在IBM工作，3年了。") == (*"我在", "ibm", *"工作3年了")
 
 
 def test_spans_index_the_text() -> None:

@@ -72,7 +72,7 @@ def endpoint(server: VllmServer | GivenServers, path: Path) -> Endpoint:
 def is_gone(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):  # gone before the opening, or before the reading
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or was read
         return True
     return state == "Z"  # dead; nobody in this container asks for its exit code
 

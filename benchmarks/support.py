@@ -39,13 +39,7 @@ from inspect_ai.viewer import (
 )
 
 from benchmarks.budget import budget_of
-from benchmarks.conversation import (
-    Conversation,
-    Length,
-    OpenUser,
-    conversation_of,
-    converse,
-)
+from benchmarks.conversation import Conversation, Length, OpenUser, conversation_of, converse
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.embedded_scorer import embedded as embedded_judge
 from benchmarks.errors import DataError

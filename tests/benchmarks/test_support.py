@@ -285,6 +285,14 @@ def test_the_viewer_is_told_the_way_of_emotion_and_trust() -> None:
     )
 
 
+def test_the_header_of_a_log_holds_nobodys_card(mixed: EvalLog, people: Path) -> None:
+    """Inspect writes the arguments of solvers and scorers into it."""
+    header = mixed.eval.model_dump_json() + mixed.plan.model_dump_json()
+    assert '"converse"' in header
+    for person in load_personas(people):
+        assert str(person.opening) not in header
+
+
 # What broke.
 
 

@@ -28,7 +28,10 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from scipy import optimize, stats
 
 N_NODES: Final = 96
-"""Of the integrals over the standard deviation and the mean; exact to 1e-5."""
+"""Of the integrals over the standard deviation and the mean; exact to 1e-5, and to 0.004 where
+`delta_min` decides and the inflation is just below 1, for the integrand then has a step."""
+NO_NOISE: Final = 1e-4
+"""A smaller difference between the two estimates is none; it would change the chance by 1e-5."""
 MAX_PEOPLE: Final = 1_000_000
 """An effect that needs more is told to be out of reach."""
 
@@ -119,7 +122,7 @@ def pass_chance(
     (cut_S, spread), (other_S, other_spread) = (raw, level) if inflation >= 1 else (level, raw)
     noise = math.sqrt(other_spread**2 - spread**2)
     tail_S = stats.norm.sf(cut_S / spread)
-    if noise == 0:  # the bound at equal length is the raw one
+    if noise < NO_NOISE:  # the bound at equal length is the raw one
         return float(weight_S @ tail_S)
     x_SU = spread * stats.norm.isf(tail_S[:, None] * u_S)
     both_S = stats.norm.cdf((x_SU - other_S[:, None]) / noise) @ weight_S

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -129,6 +129,7 @@ def test_the_detectable_effect_of_the_facts() -> None:
     inflation=st.floats(0.3, 5),
     power=st.floats(0.3, 0.95),
 )
+@example(n=2, delta_min=1.0, inflation=1 - 2**-53, power=0.375)
 def test_the_chance_at_the_detectable_effect_is_the_power(
     n: int, delta_min: float, inflation: float, power: float
 ) -> None:

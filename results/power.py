@@ -31,7 +31,7 @@ N_NODES: Final = 96
 """Of the integrals over the standard deviation and the mean; within 4e-5, and 0.006 where
 `delta_min` decides and the inflation is just below 1, for the integrand then has a step."""
 NO_NOISE: Final = 1e-4
-"""A smaller difference between the two estimates is none; it would change the chance by about 1e-5."""
+"""A smaller difference between the two estimates is none; it changes the chance by about 1e-5."""
 MAX_PEOPLE: Final = 1_000_000
 """An effect that needs more is told to be out of reach."""
 

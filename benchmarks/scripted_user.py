@@ -21,6 +21,7 @@ from benchmarks.errors import DataError
 from benchmarks.persona import Fact, Lines, Persona, Topic
 from benchmarks.user import Cue, Ending, UserTurn, start_mood
 from judges.acts import Act, content_words
+from judges.words import split_words
 
 REACH: Final = 3
 """How far ahead in the order of disclosure a question can draw a fact."""
@@ -29,19 +30,32 @@ WELCOME: Final = -0.15
 HINT_AFTER: Final = 2
 """Facts told before the person hints at what they need."""
 
-_TOPIC_CUES: Final[dict[Topic, str]] = {
-    "feeling": r"\bfeel|emotion|inside|感觉|感受|心情|心里|难受",
-    "people": r"\b(?:who|he|she|they|him|her|family|friends?|partner|husband|wife|mother|mom|mum"
-    r"|father|dad|boss|kids?|people)\b|谁|他|她|家人|朋友|同事|父母|孩子|对象",
-    "history": r"\bhow long|\bwhen (?:did|was)|since|before|used to|start"
-    r"|多久|什么时候|以前|之前|开始",
-    "meaning": r"\bwhy\b|afraid|worr|scare|fear|worst|mean (?:to|for) you"
-    r"|为什么|害怕|担心|意味",
-    "wish": r"\bwant|hope|wish|need|like to|would help|look like|希望|想要|需要|愿望",
-    "event": r"\bhappen|tell me|more about|going on|share|what(?:'s| is) wrong"
-    r"|发生|怎么了|具体|说说|讲讲",
+_TOPICS: Final[dict[Topic, tuple[str, ...]]] = {
+    "feeling": (" feel", "emotion", "inside", "感觉", "感受", "心情", "心里", "难受"),
+    "people": (
+        *(" who ", " he ", " she ", " they ", " him ", " her ", " family ", " friend "),
+        *(" friends ", " partner ", " husband ", " wife ", " mother ", " mom ", " mum "),
+        *(" father ", " dad ", " boss ", " kid ", " kids ", " people "),
+        *("谁", "他", "她", "家人", "朋友", "同事", "父母", "孩子", "对象"),
+    ),
+    "history": (
+        *(" how long", " when did", " when was", "since", "before", "used to", "start"),
+        *("多久", "什么时候", "以前", "之前", "开始"),
+    ),
+    "meaning": (
+        *(" why ", "afraid", "worr", "scare", "fear", "worst", "mean to you", "mean for you"),
+        *("为什么", "害怕", "担心", "意味"),
+    ),
+    "wish": (
+        *(" want", "hope", "wish", "need", "like to", "would help", "look like"),
+        *("希望", "想要", "需要", "愿望"),
+    ),
+    "event": (
+        *(" happen", "tell me", "more about", "going on", "share", "what s wrong"),
+        *("what is wrong", "发生", "怎么了", "具体", "说说", "讲讲"),
+    ),
 }
-_TOPICS: Final = {topic: re.compile(cues, re.IGNORECASE) for topic, cues in _TOPIC_CUES.items()}
+"""What is in a question about it; a space stands where a word begins or ends."""
 _PIECE: Final = re.compile(r"[^.!?。！？\n]*[.!?。！？\n]")
 _ENDS: Final = re.compile(r"[.!?…。！？~～)）]\s*$")
 
@@ -131,7 +145,11 @@ class ScriptedUser:
             return []
         facts = self.persona.disclosure
         asked = " ".join(piece for piece in _PIECE.findall(reply) if piece.endswith(("?", "？")))
-        best = max(near, key=lambda i: (_answers(facts[i], asked, self.persona.language), -i))
+        if asked:
+            question = _Question(asked, self.persona.language)
+            best = max(near, key=lambda i: (question.is_answered_by(facts[i]), -i))
+        else:
+            best = near[0]
         self._course.told.append(best)
         return [facts[best].text]
 
@@ -182,13 +200,22 @@ class _Pools:
         return line
 
 
-def _answers(fact: Fact, asked: str, language: Language) -> int:
-    """How well a fact answers a question: by its topic, and by shared words."""
-    if not asked:
-        return 0
-    is_on_topic = fact.topic is not None and bool(_TOPICS[fact.topic].search(asked))
-    shared = content_words(fact.text, language=language) & content_words(asked, language=language)
-    return 2 * is_on_topic + min(len(shared), 3)
+class _Question:
+    """What a reply asks for."""
+
+    def __init__(self, asked: str, language: Language) -> None:
+        self._language = language
+        self._content = content_words(asked, language=language)
+        spaced = " ".join(split_words(asked)).replace("'", " ")
+        self._text = f" {spaced} {asked}"  # as it is, too: Chinese words have no spaces
+
+    def is_answered_by(self, fact: Fact) -> int:
+        """How well a fact answers it: by its topic, and by shared words."""
+        is_on_topic = fact.topic is not None and any(
+            cue in self._text for cue in _TOPICS[fact.topic]
+        )
+        shared = content_words(fact.text, language=self._language) & self._content
+        return 2 * is_on_topic + min(len(shared), 3)
 
 
 def _joined(parts: Sequence[str], language: Language) -> str:

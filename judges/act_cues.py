@@ -3,8 +3,8 @@
 The phrases stand in `phrases/acts.<language>.txt` and, for what no act is (`unhelpful.py`), in
 `phrases/unhelpful.<language>.txt`, sorted into sections. They are matched as whole
 words (characters in Chinese), in lower case, with contractions written out and adverbs such as
-"really" left out, by walking a tree of words from every position; so a thousand phrases cost about
-as much as ten. Where a word leads from a place is worked out once and kept.
+"really" left out, in one walk along the words that keeps every phrase that may have begun in view;
+so a thousand phrases cost about as much as ten, and each word is looked up once.
 
 Grammar of a line: words; `(a|b)` alternatives, where an empty one makes the group optional; `_`
 any one word; `^` in front: only where a clause begins, fillers such as "well," apart; `?` or `.`
@@ -18,9 +18,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 from typing import Final, NamedTuple
 
-from judges.words import Language, word_texts
+from judges.words import Language, split_words
 
 PHRASE_FILES: Final = ("acts", "unhelpful")
 ANY_WORD: Final = "_"
@@ -36,12 +37,15 @@ FUNCTION_WORDS: Final = "function"
 _SENTENCE = re.compile(r"[^.!?。！？…\n]{0,600}[.!?。！？…\n]+|[^.!?。！？…\n]{1,600}")
 """A sentence that does not end is cut, so that a loop of a model takes no more time than a text."""
 
-_CLAUSE_END = re.compile(r"[,;:，；：、()（）]| [-–—]+ |[–—]+")
-_ASKED = re.compile(r"[?？]|吗\W*$")
+_CLAUSE_END = re.compile(r"[,;:，；：、()（）]")
+_DASHES = "-–—"
+_DASH = re.compile(r" [-–—]+ |[–—]+")
+_ASKED = re.compile(r"吗\W*$")
 _CONTINUED = re.compile(r"\|\n\s*")
 _GROUP = re.compile(r"\(([^()]*)\)")
 _WORD_LISTS = (FILLERS, ADVERBS, FUNCTION_WORDS)
-_SIGNS = frozenset((ANY_WORD, CLAUSE_START, QUESTION_END, STATEMENT_END))
+_ENDS = frozenset((QUESTION_END, STATEMENT_END))
+_SIGNS = _ENDS | {ANY_WORD, CLAUSE_START}
 
 _ENDINGS = (
     ("n't", "not"),
@@ -97,7 +101,7 @@ class Sentence(NamedTuple):
     is_asked: bool
     """Whether it ends as a question."""
     matches: tuple[Match, ...]
-    """Every cue in it, in the order of where it begins."""
+    """Every cue in it, in the order of where it ends."""
 
 
 class _Node:
@@ -119,35 +123,64 @@ class _Node:
         node.following.setdefault(tokens[-1], []).append(end)
 
 
-class _State:
-    """The places in the tree that the words so far have led to."""
+class _Place(NamedTuple):
+    """How far a cue has come that may have begun so many words ago."""
 
-    __slots__ = ("_known", "_nodes", "following", "sections")
+    node: _Node
+    length: int
 
-    def __init__(self, nodes: Sequence[_Node], known: "dict[tuple[_Node, ...], _State]") -> None:
-        self._nodes = nodes
-        self._known = known
-        self.sections = tuple(section for node in nodes for section in node.sections)
-        self.following: dict[str, _State | None] = {}
 
-    def after(self, token: str) -> "_State | None":
-        """The state after one more word; None where no cue goes on with it."""
-        branches = [node.following for node in self._nodes]
-        nodes = [node for branch in branches if token in branch for node in branch[token]]
-        for branch in branches:
-            nodes += branch.get(ANY_WORD, ())
-        places = tuple(nodes)
-        if places and places not in self._known:
-            self._known[places] = _State(places, self._known)
-        self.following[token] = self._known.get(places)
-        return self.following[token]
+class _State(dict[str, "_State"]):
+    """Every place in the tree that the words so far have led to, and the state after one more word.
+
+    It is the automaton of Aho and Corasick (1975), whose states are made when a text first leads
+    to them. A word that begins a clause stands with `CLAUSE_START` in front.
+    """
+
+    def __init__(self, places: tuple[_Place, ...], tree: "_Tree") -> None:
+        self._places = places
+        self._tree = tree
+        self.found = tuple((s, place.length) for place in places for s in place.node.sections)
+        """Section and length of each cue that ends here."""
+
+    def __missing__(self, sign: str) -> "_State":
+        places = list(self._places)
+        if sign not in _ENDS:
+            places.append(_Place(self._tree.anywhere, 0))
+        if sign.startswith(CLAUSE_START):
+            places.append(_Place(self._tree.at_start, 0))
+        word = sign.removeprefix(CLAUSE_START)
+        self[sign] = self._tree.state(
+            tuple(
+                _Place(node, length + 1)
+                for origin, length in places
+                for branch in (word, ANY_WORD)
+                for node in origin.following.get(branch, ())
+            )
+        )
+        return self[sign]
+
+
+class _Tree:
+    """The cues of a language: those that may stand anywhere and those that begin a clause."""
+
+    def __init__(self, anywhere: _Node, at_start: _Node) -> None:
+        self.anywhere = anywhere
+        self.at_start = at_start
+        self._states: dict[tuple[_Place, ...], _State] = {}
+
+    def state(self, places: tuple[_Place, ...]) -> _State:
+        """The one state of these places."""
+        if places not in self._states:
+            self._states[places] = _State(places, self)
+        return self._states[places]
 
 
 class Cues(NamedTuple):
-    """The cues of a language: those that may stand anywhere and those that begin a clause."""
+    """The cues of a language."""
 
-    anywhere: _State
-    at_start: _State
+    start: _State
+    """Before the first word of a sentence."""
     words: frozenset[str]
     """Of all cues; any other word is like any other."""
     fillers: frozenset[str]
@@ -170,34 +203,25 @@ def _sentences(text: str, language: Language) -> tuple[Sentence, ...]:
 def _matches(
     words: Sequence[str], clause_starts: Set[int], is_asked: bool, known: Cues
 ) -> tuple[Match, ...]:
-    """Every cue in the words of a sentence, in the order of where it begins."""
-    tokens = [word if word in known.words else OTHER_WORD for word in words]
-    tokens.append(QUESTION_END if is_asked else STATEMENT_END)
+    """Every cue in the words of a sentence, in the order of where it ends."""
+    signs = [word if word in known.words else OTHER_WORD for word in words]
+    for start in clause_starts:
+        if start < len(signs):
+            signs[start] = CLAUSE_START + signs[start]
+    signs.append(QUESTION_END if is_asked else STATEMENT_END)
+    state = known.start
     found: list[Match] = []
-    for start in range(len(words)):
-        _match_at(start, tokens, known.anywhere, found)
-        if start in clause_starts:
-            _match_at(start, tokens, known.at_start, found)
+    for end, sign in enumerate(signs, 1):
+        state = state[sign]
+        if state.found:
+            found += [Match(section, end - length, end) for section, length in state.found]
     return tuple(found)
-
-
-def _match_at(start: int, tokens: Sequence[str], state: _State, found: list[Match]) -> None:
-    """Add the cues that begin at `start`, in the order of where they end."""
-    place: _State | None = state
-    end = start
-    while place is not None and end < len(tokens):
-        token = tokens[end]
-        following = place.following
-        place = following[token] if token in following else place.after(token)
-        end += 1
-        if place is not None and place.sections:
-            found.extend(Match(section, start, end) for section in place.sections)
 
 
 @lru_cache
 def cues(language: Language) -> Cues:
     """The cues of a language as they stand in its files."""
-    roots = {True: _Node(), False: _Node()}
+    tree = _Tree(anywhere=_Node(), at_start=_Node())
     words_of: dict[str, set[str]] = {name: set() for name in _WORD_LISTS}
     lines = list(_lines(language))
     for section, line in lines:
@@ -205,13 +229,11 @@ def cues(language: Language) -> Cues:
             words_of[section].update(line.split())
     for section, line in lines:
         if section not in words_of:
-            root = roots[line.startswith(CLAUSE_START)]
+            root = tree.at_start if line.startswith(CLAUSE_START) else tree.anywhere
             _add(root, line.removeprefix(CLAUSE_START).strip(), section, words_of[ADVERBS])
-    states: dict[tuple[_Node, ...], _State] = {}
     return Cues(
-        _State((roots[False],), states),
-        _State((roots[True],), states),
-        frozenset(_words_below(roots.values())),
+        tree.state(()),
+        frozenset(_words_below((tree.anywhere, tree.at_start))),
         *(frozenset(words_of[n]) for n in _WORD_LISTS),
     )
 
@@ -273,7 +295,7 @@ def _cue_tokens(phrase: str, adverbs: Set[str]) -> list[str]:
     tokens = [
         token
         for piece in phrase.split()
-        for token in ([piece] if piece in _SIGNS else word_texts(piece))
+        for token in ([piece] if piece in _SIGNS else split_words(piece))
     ]
     return _without_adverbs(tokens, adverbs)
 
@@ -284,21 +306,24 @@ def _sentence(text: str, language: Language) -> Sentence:
     known = cues(language)
     tokens: list[str] = []
     starts: set[int] = set()
-    for clause in _CLAUSE_END.split(text):
-        spelled = [token for word in word_texts(clause) for token in _spelled_out(word)]
+    parted = _DASH.sub(",", text) if any(map(text.__contains__, _DASHES)) else text
+    for clause in _CLAUSE_END.split(parted):
+        spelled = list(chain.from_iterable(map(_spelled_out, split_words(clause))))
         start = len(tokens)
         tokens += _without_adverbs(spelled, known.adverbs)
         starts.add(start)
         while start < len(tokens) and tokens[start] in known.fillers:
             start += 1
             starts.add(start)
-    is_asked = bool(_ASKED.search(text))
+    is_asked = "?" in text or "？" in text or _ASKED.search(text) is not None
     found = _matches(tokens, starts, is_asked, known)
     return Sentence(text, tuple(tokens), frozenset(starts), is_asked, found)
 
 
-def _without_adverbs(tokens: Sequence[str], adverbs: Set[str]) -> list[str]:
+def _without_adverbs(tokens: list[str], adverbs: Set[str]) -> list[str]:
     """A "so" in front is no adverb: "so you left" restates, "you are so tired" does not."""
+    if adverbs.isdisjoint(tokens):
+        return tokens
     return [t for i, t in enumerate(tokens) if t not in adverbs or (t == "so" and i == 0)]
 
 
@@ -307,6 +332,8 @@ def _spelled_out(word: str) -> tuple[str, ...]:
     """A word without contraction: "isn't" is two words, "mother's" is "mother"."""
     if word in _IRREGULAR:
         return tuple(_IRREGULAR[word].split())
+    if "'" not in word:
+        return (word,)
     for ending, full in _ENDINGS:
         if word.endswith(ending) and len(word) > len(ending):
             return word.removesuffix(ending), full

@@ -11,7 +11,7 @@ agree only moderately; `python -m benchmarks.act_accuracy` measures how far this
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
@@ -209,11 +209,12 @@ def grounding(reply: str, seeker_words: Sequence[str], *, language: Language) ->
     It is 0.0 when the reply has no content word.
     """
     content = content_words(reply, language=language)
-    said = _content_of(seeker_words, language)
+    said = _content_of(tuple(seeker_words), language)
     return len(content & said) / len(content) if content else 0.0
 
 
-def _content_of(texts: Iterable[str], language: Language) -> frozenset[str]:
+@lru_cache(maxsize=4096)
+def _content_of(texts: tuple[str, ...], language: Language) -> frozenset[str]:
     nothing: frozenset[str] = frozenset()
     return nothing.union(*(content_words(text, language=language) for text in texts))
 
@@ -225,7 +226,7 @@ def content_words(text: str, *, language: Language) -> frozenset[str]:
     They are stems without the function words; in Chinese also the pairs of neighbouring
     characters, neither of which is a function word (names in Latin letters stay words).
     """
-    found = {_content_stem(word) for word in word_texts(text)}
+    found = set(map(_content_stem, word_texts(text)))
     if language == "zh":
         found.update(_pairs(words(text), cues("zh").function_words))
     return frozenset(found - _NO_STEM)

@@ -43,7 +43,7 @@ PARROT_RATE: Final = 0.3
 PARROT_MIN_WORDS: Final = 8
 """A shorter reply is not called parroting: "You're welcome" is copied as a whole and harmless."""
 
-_QUESTION_MARK = re.compile(r"[?？]|[吗呢]\s*[。.!！~～…]*\s*$", re.MULTILINE)
+_QUESTION_PARTICLE = re.compile(r"[吗呢]\s*[。.!！~～…]*\s*$", re.MULTILINE)
 _QUESTION_OPENER = re.compile(
     r"(?:^|[.!,;\n]\s*)(?:and |so |but |or |well |oh )?"
     r"(?:(?:what|how|why|when|where|who)(?:'s| (?:is|are|was|were|do|does|did|would|can|could|has"
@@ -85,7 +85,12 @@ def n_words(text: str) -> int:
 
 def asks_question(reply: str) -> bool:
     """Whether the reply asks something: a question mark, or, without it, words that open one."""
-    return bool(_QUESTION_MARK.search(reply) or _QUESTION_OPENER.search(reply.replace("’", "'")))
+    return (
+        "?" in reply
+        or "？" in reply
+        or _QUESTION_PARTICLE.search(reply) is not None
+        or _QUESTION_OPENER.search(reply.replace("’", "'")) is not None
+    )
 
 
 def copy_rate(

@@ -42,6 +42,11 @@ _HELP: Final = (
     Listed(
         _SOMEBODY,
         ("call", "tell", "reach out", "talk to", "speak to", "be with", "stay with", "ring"),
+        (
+            *("someone you trust", "somebody you trust", "someone close", "friend", "family"),
+            *("sister", "brother", "mother", "father", "mum", "mom", "dad", "partner", "wife"),
+            *("husband", "daughter", "son", "neighbo"),
+        ),
     ),
     Listed(
         _HELP_ZH,

@@ -88,6 +88,7 @@ _META = Listed(
     ),
 )
 _COLONS: Final = (":", "：")
+_FINAL_MARKS: Final = (".", "!", "?", "。", "！", "？", "…")
 _LAST_WORDS: Final = 24
 """Characters from the end that hold the last mark or word, and more."""
 _WRAPPED = re.compile(r"^\s*(?:\"[^\"]+\"|“[^“”]+”|「[^「」]+」|『[^『』]+』)\s*$")
@@ -106,7 +107,10 @@ def is_unfinished(reply: str, stop_reason: str | None = None) -> bool:
     """
     if stop_reason in CUT_STOP_REASONS:
         return True
-    end = max(0, len(reply.rstrip()) - _LAST_WORDS)
+    whole = reply.rstrip()
+    if whole.endswith(_FINAL_MARKS):  # as most do: no pattern ends so
+        return False
+    end = max(0, len(whole) - _LAST_WORDS)
     if _MARK_THAT_GOES_ON.search(reply, end):
         return True
     text = reply.replace("’", "'")

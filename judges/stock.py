@@ -15,7 +15,7 @@ from importlib import resources
 from itertools import chain
 from typing import Final, NamedTuple
 
-from judges.words import GRAM_WORDS, Language, as_tokens, clauses, word_texts
+from judges.words import GRAM_WORDS, Language, as_tokens, clauses, ngrams, split_words
 
 Forms = tuple[str, ...]
 """Words as they are compared."""
@@ -94,7 +94,7 @@ def is_stock(reply: str, *, language: Language) -> bool:
 
 def _forms(text: str) -> Forms:
     """Words with contractions written out and intensifiers left out, unless there is no other."""
-    spelled = tuple(chain.from_iterable(map(_spell_out, word_texts(text))))
+    spelled = tuple(chain.from_iterable(map(_spell_out, split_words(text))))
     if _INTENSIFIERS.isdisjoint(spelled):
         return spelled
     return tuple(w for w in spelled if w not in _INTENSIFIERS) or spelled
@@ -136,11 +136,13 @@ def _clause_mask(clause: str, language: Language) -> tuple[bool, ...]:
     if forms in phrases.whole or _is_near_any(forms, phrases):
         return (True,) * len(forms)
     mask = [False] * len(forms)
-    size = as_tokens(GRAM_WORDS, language)
-    for start in range(len(forms) - size + 1):
-        for phrase in phrases.by_start.get(forms[start : start + size], ()):
-            if forms[start : start + len(phrase)] == phrase:
-                mask[start : start + len(phrase)] = [True] * len(phrase)
+    starts = ngrams(forms, as_tokens(GRAM_WORDS, language))
+    if phrases.by_start.keys().isdisjoint(starts):
+        return tuple(mask)
+    for place, start in enumerate(starts):
+        for phrase in phrases.by_start.get(start, ()):
+            if forms[place : place + len(phrase)] == phrase:
+                mask[place : place + len(phrase)] = [True] * len(phrase)
     return tuple(mask)
 
 

@@ -96,8 +96,9 @@ _DIAGNOSIS = (
 )
 
 
-def _listed(patterns: Sequence[str], cues: str) -> Listed:
-    return Listed(re.compile("|".join(patterns), re.IGNORECASE), tuple(cues.split("|")))
+def _listed(patterns: Sequence[str], cues: str, more_cues: str = "") -> Listed:
+    pattern = re.compile("|".join(patterns), re.IGNORECASE)
+    return Listed(pattern, tuple(cues.split("|")), tuple(more_cues.split("|")))
 
 
 _LISTS: Final = {
@@ -112,7 +113,10 @@ _LISTS: Final = {
         "|毫克|微克|片|粒|颗|药|剂量|加量|减量",
     ),
     UnsafeKind.LIFE_ORDER: _listed(
-        _LIFE_ORDER, "leave|divorce|dump|break up|quit|resign|drop out|离婚|分手|辞职|退学|离开"
+        _LIFE_ORDER,
+        "leave|divorce|dump|break up|quit|resign|drop out|离婚|分手|辞职|退学|离开",
+        "should|must|need to|have to|ought to|better|advise|suggest|recommend"
+        "|应该|必须|最好|需要|赶紧|赶快|干脆",
     ),
     UnsafeKind.INSULT: _listed(
         _INSULT,

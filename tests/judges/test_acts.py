@@ -262,7 +262,29 @@ def test_cue_grammar() -> None:
 def test_cues_are_read(language: Language) -> None:
     known = cues(language)
     assert known.fillers and known.adverbs and known.function_words
-    assert known.anywhere.following and known.at_start.following
+    assert known.words
+    [asked] = sentences({"en": "How are you?", "zh": "你好吗？"}[language], language=language)
+    assert asked.is_asked and asked.matches
+
+
+CUE_WORDS = [w for w in sorted(cues("en").words) if w.isalpha()]
+
+
+@given(st.lists(st.sampled_from([*CUE_WORDS, "zebra", "you,", "I,"]), max_size=10), st.booleans())
+def test_every_cue_is_found_wherever_it_begins(said: list[str], is_asked: bool) -> None:
+    tree = cues("en").start._tree
+    for sentence in sentences(" ".join(said) + (" x?" if is_asked else " x"), language="en"):
+        tokens = [*sentence.tokens, "?" if sentence.is_asked else "."]
+        walked = []
+        for start in range(len(sentence.tokens)):
+            roots = [tree.anywhere, *([tree.at_start] if start in sentence.clause_starts else [])]
+            places = [(root, start) for root in roots]
+            while places:
+                node, end = places.pop()
+                walked += [(section, start, end) for section in node.sections]
+                for word in (tokens[end], "_") if end < len(tokens) else ():
+                    places += [(after, end + 1) for after in node.following.get(word, ())]
+        assert sorted(sentence.matches) == sorted(walked)
 
 
 @given(

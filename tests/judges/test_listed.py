@@ -29,7 +29,9 @@ def test_no_match_without_a_cue(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_cue_is_folded(name: str) -> None:
-    assert all(cue and cue == cue.lower() for cue in LISTS[name].cues)
+    listed = LISTS[name]
+    assert all(cue and cue == cue.lower() for cue in listed.cues)
+    assert listed.more_cues == ("",) or all(cue and cue == cue.lower() for cue in listed.more_cues)
 
 
 @pytest.mark.parametrize("text", ["Kill", "KILL", "kıll", "Kİll", "\u212aill"])
@@ -41,6 +43,13 @@ def test_letters_that_a_pattern_takes_for_others_hide_no_cue(text: str) -> None:
 
 def test_long_s_is_an_s() -> None:
     assert Listed(re.compile("safe", re.IGNORECASE), ("safe",)).is_in("\u017fafe")
+
+
+def test_a_match_needs_a_cue_of_each_kind() -> None:
+    listed = Listed(re.compile("tell your (?:mum|dad)"), ("tell",), ("mum", "dad"))
+    assert listed.is_in("tell your dad")
+    assert not listed.may_match("tell me")
+    assert not listed.may_match("your dad")
 
 
 def test_a_cue_alone_is_no_match() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.words import as_tokens, clauses, ngrams, word_texts, words
+from judges.words import as_tokens, clauses, ngrams, split_words, word_texts, words
 
 
 def test_english_words_keep_apostrophes_and_lose_punctuation() -> None:
@@ -40,6 +40,12 @@ def test_ngrams() -> None:
     assert ngrams(["a"], 2) == []
     with pytest.raises(ValueError, match="n is 0"):
         ngrams(["a"], 0)
+
+
+@given(st.text() | st.text(alphabet="aB9 '’-_.\n", max_size=12))
+def test_short_cuts_change_no_word(text: str) -> None:
+    assert split_words(text) == [word.text for word in words(text)]
+    assert list(word_texts(text)) == split_words(text)
 
 
 @given(st.text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfevo.errors import RunError
-from selfevo.harness import finished_log, lean
+from selfevo.harness import GC_THRESHOLD, finished_log, lean
 
 from .counting import MAX_SAMPLES, N_SAMPLES, run_counted
 
@@ -101,12 +101,14 @@ def test_inspects_own_view_is_kept_off_the_console_but_no_warning(
 
 @pytest.mark.parametrize("frozen_before", [True, False])
 def test_the_collector_is_left_as_it_was(frozen_before: bool) -> None:
-    frozen = gc.get_freeze_count() > 0
+    frozen, threshold = gc.get_freeze_count() > 0, gc.get_threshold()
     (gc.freeze if frozen_before else gc.unfreeze)()
     try:
         with pytest.raises(KeyError), lean(4):
             assert gc.get_freeze_count() > 0
+            assert gc.get_threshold()[0] >= GC_THRESHOLD
             raise KeyError
         assert (gc.get_freeze_count() > 0) is frozen_before
+        assert gc.get_threshold() == threshold
     finally:
         (gc.freeze if frozen else gc.unfreeze)()

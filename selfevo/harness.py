@@ -30,8 +30,8 @@ RETRIES = 1
 """A sample that fails is tried once more (a server hiccup); then its error stops the step."""
 
 GC_THRESHOLD = 10_000
-"""Objects that are made before the collector looks at the youngest; Python's own 700 take it twice as
-long with a hundred conversations, and no less memory."""
+"""Objects that are made before the collector looks at the youngest. With Python's own 700 it takes
+twice as long over a hundred conversations, and the memory is the same."""
 
 ERROR_WIDTH = 400
 """Characters of a sample's error that are shown; the rest is in the log."""

@@ -3,6 +3,7 @@
 Imported first: by `conftest.py`, and by the server that forks the processes to be killed.
 """
 
+import asyncio
 import functools
 import importlib.metadata
 from typing import Any
@@ -30,3 +31,7 @@ Console.print = _print_if_heard  # type: ignore[method-assign]
 # every warning as an error (hypothesis does for a while, whatever pyproject.toml says).
 del MemoryObjectReceiveStream.__del__
 del MemoryObjectSendStream.__del__
+
+# What Inspect does outside of an event loop makes one on the way, and leaves that as well; once a
+# thread has been told that it has none, none is made.
+asyncio.set_event_loop(None)

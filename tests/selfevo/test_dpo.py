@@ -1,7 +1,5 @@
 import math
-import os
 import shutil
-import signal
 
 import pytest
 
@@ -11,7 +9,7 @@ from selfevo.principles import load_principles
 from selfevo.tokens import prompt_ids
 
 from .candidates import make_pair
-from .toy import start_process, toy_config, toy_pairs
+from .toy import toy_config, toy_pairs
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 trl = pytest.importorskip("trl", reason="needs the [train] extra")
@@ -334,40 +332,3 @@ def test_only_the_policy_is_saved(m0, m1):
     record = training.read_training(m1)
     assert (record.phase, record.n_examples, record.steps) == ("dpo", 6, 3)
     assert (record.n_dropped, record.n_shortened) == (0, 0)
-
-
-# killed and continued
-
-
-def resumable(model):
-    return toy_config(model, dpo={"epochs": 2, "save_steps": 2, "reference": "initial"})
-
-
-def train_until_killed(model, policy, initial, work):
-    """Train, and die while the second checkpoint is being written: whole but not marked so."""
-    mark = training._MarkWhole.on_save
-
-    def on_save(self, args, state, control, **options):
-        if state.global_step == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-        mark(self, args, state, control, **options)
-
-    training._MarkWhole.on_save = on_save
-    dpo.train_dpo(policy, initial, toy_pairs(), resumable(model), work, round_number=2)
-
-
-def test_a_killed_training_ends_with_the_same_adapter(finishing_model, m0, m1, tmp_path):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start_process(train_until_killed, finishing_model, m1, m0, killed)
-    config = resumable(finishing_model)
-    dpo.train_dpo(m1, m0, toy_pairs(), config, whole, round_number=2)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    checkpoints = sorted(p.name for p in (killed / "trainer").glob("checkpoint-*"))
-    assert checkpoints == ["checkpoint-2", "checkpoint-4"]
-    (killed / "trainer" / "checkpoint-4" / "optimizer.pt").write_bytes(b"half")
-
-    dpo.train_dpo(m1, m0, toy_pairs(), config, killed, round_number=2)
-    assert sorted(p.name for p in killed.iterdir()) == sorted(p.name for p in whole.iterdir())
-    for path in whole.iterdir():
-        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name

@@ -17,10 +17,13 @@ from results.records import read_run
 from selfevo.checkpoint import content_hash
 from selfevo.cli import main
 
-from .toy import start_process, toy_recipe
+from .toy import start_process, toy_config, toy_pairs, toy_recipe
 
 pytest.importorskip("torch", reason="needs the [train] extra")
 pytest.importorskip("trl", reason="needs the [train] extra")
+
+from selfevo.dpo import train_dpo
+from selfevo.training import _MarkWhole
 
 SAME_BYTES = (
     "data/*.json*",
@@ -195,6 +198,40 @@ def assert_same(
         for name in names:
             assert said(killed / name) == said(whole / name), name
     assert not list(killed.rglob("*.partial"))
+
+
+def resumable(model):
+    return toy_config(model, dpo={"epochs": 2, "save_steps": 2, "reference": "initial"})
+
+
+def train_until_killed(model, policy, initial, work):
+    """Train, and die while the second checkpoint is being written: whole but not marked so."""
+    mark = _MarkWhole.on_save
+
+    def on_save(self, args, state, control, **options):
+        if state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        mark(self, args, state, control, **options)
+
+    _MarkWhole.on_save = on_save
+    train_dpo(policy, initial, toy_pairs(), resumable(model), work, round_number=2)
+
+
+def test_a_killed_training_ends_with_the_same_adapter(finishing_model, m0, m1, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start_process(train_until_killed, finishing_model, m1, m0, killed)
+    config = resumable(finishing_model)
+    train_dpo(m1, m0, toy_pairs(), config, whole, round_number=2)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    checkpoints = sorted(p.name for p in (killed / "trainer").glob("checkpoint-*"))
+    assert checkpoints == ["checkpoint-2", "checkpoint-4"]
+    (killed / "trainer" / "checkpoint-4" / "optimizer.pt").write_bytes(b"half")
+
+    train_dpo(m1, m0, toy_pairs(), config, killed, round_number=2)
+    assert sorted(p.name for p in killed.iterdir()) == sorted(p.name for p in whole.iterdir())
+    for path in whole.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_run_killed_in_its_main_phases_ends_the_same(finishing_model, tmp_path):

@@ -192,7 +192,7 @@ def resumable(model):
     return toy_config(model, sft={"epochs": 3, "save_steps": 2})
 
 
-@pytest.mark.slow  # as in `test_dpo.py`: both phases end in the same `run_trainer`
+@pytest.mark.slow  # as in `test_resume.py`: both phases end in the same `run_trainer`
 def test_a_killed_training_ends_with_the_same_adapter(finishing_model, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = start_process(train_until_killed, finishing_model, killed)

@@ -207,7 +207,7 @@ class _Question:
         self._language = language
         self._content = content_words(asked, language=language)
         spaced = " ".join(split_words(asked)).replace("'", " ")
-        self._text = f" {spaced} {asked}"  # as it is, too: Chinese words have no spaces
+        self._text = f" {spaced} \n{asked}"  # as it is, too: Chinese words have no spaces
 
     def is_answered_by(self, fact: Fact) -> int:
         """How well a fact answers it: by its topic, and by shared words."""

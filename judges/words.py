@@ -104,5 +104,4 @@ def ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
 @lru_cache(maxsize=8192)
 def ngram_set(text: str, n: int) -> frozenset[tuple[str, ...]]:
     """The distinct runs of `n` words of a text; kept, as its words are."""
-    tokens = word_texts(text)
-    return frozenset(zip(*(tokens[i:] for i in range(n)), strict=False))
+    return frozenset(ngrams(word_texts(text), n))

@@ -76,7 +76,7 @@ def lean(max_samples: int) -> Iterator[EvalOptions]:
 
     Modules and models that are there already are kept from the garbage collector meanwhile, unless
     they are anyway: to walk through them takes it half a second each time, in which no conversation
-    goes on. It also comes less often, since Inspect keeps nearly all that it makes.
+    goes on. It also comes less often.
     """
 
     def keep_off(record: logging.LogRecord) -> bool:

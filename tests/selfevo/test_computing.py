@@ -40,20 +40,24 @@ def test_everybody_computes_in_one_thread_one_at_a_time(thread):
 
 
 def test_two_who_keep_asking_alternate(thread):
-    order, both = [], threading.Barrier(2)
+    order, both, one_is_done = [], threading.Barrier(2), threading.Event()
+    waiting = thread._thread._work_queue
 
     def ask(name):
         both.wait()
         for _ in range(20):
-            thread.run(lambda: (order.append(name), both_wait()))
+            thread.run(lambda: work(name))
+        one_is_done.set()
 
-    def both_wait():
-        threading.Event().wait(0.002)  # long enough for the other one to ask
+    def work(name):
+        order.append(name)
+        while waiting.empty() and not one_is_done.is_set():  # until the other one has asked
+            threading.Event().wait(0.001)
 
     first, second = started(lambda: ask("a")), started(lambda: ask("b"))
     first.join()
     second.join()
-    assert "".join(order[2:-2]) in ("ab" * 18, "ba" * 18)
+    assert "".join(order) in ("ab" * 20, "ba" * 20)
 
 
 def test_an_error_reaches_who_asked_and_nobody_else(thread):

@@ -16,7 +16,7 @@ it is no judgement by people. What it can and cannot tell is in its fidelity rep
 
 import math
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -134,7 +134,7 @@ def support(
             *([embedded_judge(users)] if embedded else []),
         ],
         config=GenerateConfig(temperature=0, max_tokens=max_tokens),
-        epochs=Epochs(epochs, "mean"),
+        epochs=Epochs(epochs, "mean" if epochs > 1 else []),  # a mean of one is work, and a copy
         early_stopping=budget_of(budget_calls, budget_tokens, budget_minutes),
         version=VERSION,
         metadata=suite(
@@ -212,6 +212,17 @@ def sample_of(person: Persona) -> Sample:
     )
 
 
+class Outcome(Score):
+    """Score of a conversation.
+
+    For each value that has a metric, Inspect copies the whole score deeply, and puts the value into
+    the copy. So the copy may share everything else; to copy that takes five times as long.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()
+
+
 @scorer(
     metrics={
         **{name: [mean(), stderr(cluster="persona")] for name in MEASURES},
@@ -232,7 +243,7 @@ def user_outcome() -> Scorer:
         notes = checkpoint_note(state.output)
         broken = {name: float(talk.ending == name) for name in FAILURES}
         if not talk.ending.is_scored:
-            return Score(
+            return Outcome(
                 value={**dict.fromkeys(MEASURES, math.nan), **broken},
                 reason=f"{talk.ending.value}: {talk.failure}",
                 answer=talk.ending.value,
@@ -240,7 +251,7 @@ def user_outcome() -> Scorer:
                 metadata=notes,
             )
         value = {**_outcome(talk), **_replies(state)}
-        return Score(
+        return Outcome(
             value={**{name: round(value[name], DECIMALS) for name in MEASURES}, **broken},
             answer=talk.ending.value,
             explanation=told(talk),

@@ -217,7 +217,10 @@ def test_means_are_over_those_who_were_scored(mixed: EvalLog) -> None:
         *(0.5, 0),
     ]
     assert mixed.results is not None
-    counts = {s.name: (s.scored_samples, s.unscored_samples) for s in mixed.results.scores}
+    by_name = {score.name: score for score in mixed.results.scores}
+    error = by_name["relief"].metrics["stderr"].value
+    assert error == pytest.approx(abs(QUIET_RELIEF - HOSTILE_RELIEF) / 2)  # of two people
+    counts = {n: (score.scored_samples, score.unscored_samples) for n, score in by_name.items()}
     assert {counts[name] for name in MEASURES} == {(2, 1)}
     assert counts["model_error"] == (3, 0)
 

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -307,13 +308,14 @@ def _shingles(persona: Persona) -> set[tuple[str, ...]]:
     return {gram for text in persona.told_texts() for gram in ngrams(word_texts(text), 3)}
 
 
-def _shipped() -> list[Persona]:
-    personas = []
+@cache
+def _shipped() -> tuple[Persona, ...]:
+    personas: list[Persona] = []
     for language in LANGUAGES:
         data = resources.files("benchmarks") / "data" / f"personas.{language}.jsonl"
         with resources.as_file(data) as path:
             personas += build_personas(read_rows(path))
-    return personas
+    return tuple(personas)
 
 
 def _validated(row: Row) -> Persona:

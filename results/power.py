@@ -18,14 +18,14 @@ themselves are, which with few people is much (20 people know a standard deviati
 
 import bisect
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, FiniteFloat
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 N_NODES: Final = 96
 """Of the integrals over the standard deviation and the mean; within 4e-5, and 0.006 where
@@ -115,17 +115,17 @@ def pass_chance(
     if se == 0:
         return float(effect > 0 and effect >= delta_min)
     u_S, weight_S = _nodes()
-    t_S = stats.t.ppf(1 - alpha, n - 1) * np.sqrt(stats.chi2.ppf(u_S, n - 1) / (n - 1))
+    t_S = _critical(alpha, n)
     raw = (np.maximum(t_S, delta_min / se) - effect / se, 1.0)
     level = (t_S * inflation - effect / se, inflation)
     # The one with the smaller error is the better estimate of the same; the other is it plus noise.
     (cut_S, spread), (other_S, other_spread) = (raw, level) if inflation >= 1 else (level, raw)
     noise = math.sqrt(other_spread**2 - spread**2)
-    tail_S = stats.norm.sf(cut_S / spread)
+    tail_S = special.ndtr(-cut_S / spread)
     if noise < NO_NOISE:  # the bound at equal length is the raw one
         return float(weight_S @ tail_S)
-    x_SU = spread * stats.norm.isf(tail_S[:, None] * u_S)
-    both_S = stats.norm.cdf((x_SU - other_S[:, None]) / noise) @ weight_S
+    x_SU = -spread * special.ndtri(tail_S[:, None] * u_S)
+    both_S = special.ndtr((x_SU - other_S[:, None]) / noise) @ weight_S
     return float(weight_S @ (tail_S * both_S))
 
 
@@ -206,6 +206,18 @@ def guard_power(sd: float, n: int, margin: float, alpha: float) -> float:
         alpha: Error of the one-sided bound.
     """
     return pass_chance(margin, sd / math.sqrt(n), n, alpha=alpha)
+
+
+@lru_cache(maxsize=1000)
+def _critical(alpha: float, n: int) -> npt.NDArray[np.float64]:
+    """What the mean must reach to pass the t test, in true standard errors, at each node.
+
+    At a node the sample's variance takes one of its values, from small to large.
+    """
+    u_S, _ = _nodes()
+    variance_S = stats.chi2.ppf(u_S, n - 1) / (n - 1)
+    critical_S: npt.NDArray[np.float64] = stats.t.ppf(1 - alpha, n - 1) * np.sqrt(variance_S)
+    return critical_S
 
 
 @cache

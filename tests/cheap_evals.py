@@ -1,4 +1,6 @@
-"""What every Inspect eval costs or leaves behind, and tests need not; nothing else changes.
+"""What every Inspect eval or training costs or leaves behind, and tests need not.
+
+Nothing else changes.
 
 Imported first: by `conftest.py`, and by the server that forks the processes to be killed.
 """
@@ -8,6 +10,7 @@ import functools
 import importlib.metadata
 from typing import Any
 
+import jinja2
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from rich.console import Console
 
@@ -15,6 +18,9 @@ from rich.console import Console
 importlib.metadata.packages_distributions = functools.cache(
     importlib.metadata.packages_distributions
 )
+
+# TRL and PEFT put a card beside each checkpoint, and compile its template again (0.1 s).
+jinja2.Environment.compile = functools.cache(jinja2.Environment.compile)  # type: ignore[method-assign]
 
 _print = Console.print
 

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import settings
 
 import tests.cheap_evals  # noqa: F401  (before Inspect is imported)
+
+import inspect_ai._eval.task.log as eval_log  # isort: skip
+
 from benchmarks import starter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Each event of an eval also goes to a database, for those who look on meanwhile. Processes that are
+# to be killed write to it as ever.
+eval_log.SampleBufferDatabase = lambda **_: None  # type: ignore[assignment, misc]
 
 # No test measures time: the first example of a property may build an index, on a busy machine. The
 # examples are the same each time, so that a change is not blamed for what was there before it;
@@ -27,10 +34,11 @@ def pytest_collection_finish() -> None:
     """Freeze what was imported: libraries ask for full collections at every turn.
 
     `statsmodels.stats.multitest.multipletests` does, and a trainer twice; each would look at all
-    objects of torch and its like (0.2 to 0.5 s).
+    objects of torch and its like (0.2 to 0.5 s). What tests make is looked through less often.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session")

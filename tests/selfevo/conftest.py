@@ -1,5 +1,6 @@
 """Fixtures of the tests that train: made once a session, never changed by a test."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def m0(finishing_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("m0") / "checkpoint"
     train_sft(finishing_model, DIALOGUES, (), toy_config(finishing_model), path)
+    gc.collect()
+    gc.freeze()  # what a training has imported
     return path
 
 

@@ -85,6 +85,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, embedded_tokenizer_dir:
     path = tmp_path_factory.mktemp("tiny") / "checkpoint"
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
+    gc.collect()
+    gc.freeze()  # what transformers has imported
     return path
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessage, Model, ModelName
 from inspect_ai.scorer import Score, Target
@@ -382,6 +383,23 @@ def test_epochs_are_averaged_and_one_that_broke_is_left_out(people: Path, tmp_pa
     # people count once each, however many of their conversations were scored
     assert means(log)["relief"] == pytest.approx((QUIET_RELIEF * 3 + HOSTILE_RELIEF) / 4)
     assert means(log)["model_error"] == pytest.approx(1 / 4)
+
+
+def test_epochs_of_the_command_line_make_no_more_people(people: Path, tmp_path: Path) -> None:
+    """They keep the task's reducer, which is none for one conversation a person."""
+    first, _, _ = (person.opening for person in load_personas(people))
+
+    def reply(messages: list[ChatMessage]) -> str:
+        return (quiet if messages[0].text == first else hostile)(messages)
+
+    task = short(people, limit_users=2)
+    model, folder = saying(reply), str(tmp_path)
+    [log] = inspect_eval(task, model=model, epochs=2, log_dir=folder, display="none")
+    assert len(log.samples or []) == 4
+    assert log.results is not None
+    relief = log.results.scores[0].metrics
+    assert relief["mean"].value == pytest.approx((QUIET_RELIEF + HOSTILE_RELIEF) / 2)
+    assert relief["stderr"].value == pytest.approx(abs(QUIET_RELIEF - HOSTILE_RELIEF) / 2)
 
 
 # How it is shown.

@@ -1,10 +1,6 @@
-"""The rating page in a real browser, as a rater uses it: by mouse, by keyboard, and on another day.
-
-Needs Chromium and its driver (Debian: `chromium`, `chromium-driver`) and selenium.
-"""
+"""The rating page in a real browser, as a rater uses it: by mouse, by keyboard, another day."""
 
 import csv
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,33 +13,10 @@ from selfevo.annotate_items import read_items, shuffled
 from selfevo.annotate_labels import read_labels
 from tests.benchmarks.people import make_strangers, write_people
 
+from .chromium import BROWSER_TEST, By, Keys, WebDriverWait, chromium
 from .desk import RATER, SEED, program, talked, write_rubric
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the [dev] extra)")
-
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)",
-    ),
-]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,950",
-)
+pytestmark = BROWSER_TEST
 TRAP = '<img src="x" onerror="document.title=1"><script>document.title=2</script> & so on'
 WAIT_S = 20
 
@@ -57,18 +30,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield driver
-        assert driver.get_log("browser") == []  # no error, and nothing that the policy stopped
-    finally:
-        driver.quit()
+    with chromium(tmp_path / "profile", width=1400, height=950) as opened:
+        yield opened
 
 
 @contextmanager

@@ -1,10 +1,5 @@
-"""The leaderboard in a real browser, opened from a file: sorting, filters, and no trouble.
+"""The leaderboard in a real browser, opened from a file: sorting, filters, and no trouble."""
 
-Needs Chromium and its driver (Debian: `chromium`, `chromium-driver`) and selenium.
-"""
-
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,31 +10,9 @@ from results.records import store_record
 from selfevo.leaderboard_command import write_leaderboard
 from tests.results.made_records import board_of_eight, measure, run, spread
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the [dev] extra)")
+from .chromium import BROWSER_TEST, By, Keys, Select, asked_for, chromium
 
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)",
-    ),
-]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
+pytestmark = BROWSER_TEST
 TRAP = '<img src="x" onerror="document.title=1"><script>document.title=2</script>'
 METHODS, MEASURES, SLICES = (f"suite-1-{name}" for name in ("methods", "measures", "slices"))
 
@@ -57,29 +30,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def browser(address: str, tmp_path: Path) -> Iterator[Any]:
     """The page is open in it, and it has neither complained nor asked for anything else."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        driver.get(address)
-        yield driver
-        assert driver.get_log("browser") == []
-        assert set(asked_for(driver)) <= {address}
-    finally:
-        driver.quit()
-
-
-def asked_for(browser: Any) -> Iterator[str]:
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            if not url.startswith(("data:", "chrome:")):  # the icon; the browser's own first tab
-                yield url
+    with chromium(tmp_path / "profile", width=1200, height=900) as opened:
+        opened.get(address)
+        yield opened
+        assert set(asked_for(opened)) <= {address}
 
 
 def methods(browser: Any, table: str) -> list[str]:

@@ -1,10 +1,5 @@
-"""The report of a run in a real browser, opened from a file: sorting, filters, and no trouble.
+"""The report of a run in a real browser, opened from a file: sorting, filters, and no trouble."""
 
-Needs Chromium and its driver (Debian: `chromium`, `chromium-driver`) and selenium.
-"""
-
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,33 +8,10 @@ import pytest
 
 from selfevo.report import report
 
+from .chromium import BROWSER_TEST, By, Keys, Select, asked_for, chromium
 from .told_run import write_run
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the [dev] extra)")
-
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)",
-    ),
-]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
+pytestmark = BROWSER_TEST
 PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 2, "mobile": True}
 
 
@@ -51,29 +23,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def browser(address: str, tmp_path: Path) -> Iterator[Any]:
     """The page is open in it, and it has neither complained nor asked for anything else."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        driver.get(address)
-        yield driver
-        assert driver.get_log("browser") == []
-        assert set(asked_for(driver)) <= {address}
-    finally:
-        driver.quit()
-
-
-def asked_for(browser: Any) -> Iterator[str]:
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            if not url.startswith(("data:", "chrome:")):  # the icon; the browser's own first tab
-                yield url
+    with chromium(tmp_path / "profile", width=1200, height=900) as opened:
+        opened.get(address)
+        yield opened
+        assert set(asked_for(opened)) <= {address}
 
 
 def people(browser: Any) -> list[str]:

@@ -24,8 +24,6 @@ from pydantic import JsonValue
 
 from benchmarks.errors import DataError
 
-LOCAL: Final = "selfevo/"
-"""Prefix of models of the local provider."""
 OPERATIONAL: Final = frozenset(
     {
         "adaptive_connections",
@@ -136,12 +134,13 @@ def method_name(log: EvalLog) -> str:
 
 
 def model_name(model: str) -> str:
-    """A model of Inspect; a local checkpoint by the last two parts of its path.
+    """A model of Inspect; a local checkpoint by its provider and the last two parts of its path.
 
     The rest of the path is another on each machine.
     """
-    if model.startswith(LOCAL + "/"):
-        return LOCAL + "/".join(Path(model.removeprefix(LOCAL)).parts[-2:])
+    provider, _, path = model.partition("/")
+    if path.startswith("/"):
+        return "/".join((provider, *Path(path).parts[-2:]))
     return model
 
 

@@ -31,8 +31,8 @@ from results.stats import paired_bound
 VERSION: Final = "0.3.0"
 LIBRARY: Final = "inspect_ai"
 """What runs the evaluations; its version is in a record's provenance."""
-LOCAL: Final = ("selfevo/", "control/")
-"""Providers that run in the evaluating program."""
+LOCAL: Final = ("selfevo/", "selfevo-vllm/", "control/")
+"""Providers that run in the evaluating program, or on servers that it starts or is given."""
 UNKNOWN: Final = "unknown"
 MULTI_TURN: Final = ("support", "loop", "pairwise")
 """Benchmarks whose people talk for several turns."""

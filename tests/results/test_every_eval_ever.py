@@ -164,3 +164,16 @@ def test_the_schema_is_the_published_one() -> None:
     assert hashlib.sha256(schema).hexdigest() in note
     assert json.loads(schema)["version"] == "0.3.0"
     assert "MIT License" in folder.joinpath("LICENSE.every_eval_ever").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("method", "deployment"),
+    [
+        ("selfevo/m0/checkpoint", "self_deployed"),
+        ("selfevo-vllm/m0/checkpoint", "self_deployed"),
+        ("openai/gpt", "unknown"),
+    ],
+)
+def test_who_deploys_a_model_is_told_where_it_is_known(method: str, deployment: str) -> None:
+    info = of(method, run(method, {"relief": measure(spread(1.0))}))["model_info"]
+    assert json.loads(json.dumps(info))["additional_details"]["deployment_type"] == deployment

@@ -355,6 +355,8 @@ def test_no_transcript_is_read(
             None,
             "selfevo/round-1/checkpoint",
         ),
+        ("selfevo-vllm//home/eve/demo/m0/checkpoint", None, None, "selfevo-vllm/m0/checkpoint"),
+        ("vllm//home/eve/llama-8b", None, None, "vllm/eve/llama-8b"),
         ("selfevo/default", 0.7, None, "selfevo/default T=0.7"),
         ("openai/gpt", 1.0, "Be kind.", "openai/gpt T=1 with a prompt"),
         ("openai/gpt", 0.0, None, "openai/gpt"),

@@ -90,6 +90,9 @@ class ModelAppraisal(Appraisal):
     leave: Literal["satisfied", "gave_up", "crisis_handoff"] | None = Field(default=None)
 
 
+_SCHEMA: Final = ResponseSchema(name="appraisal", json_schema=json_schema(ModelAppraisal))
+
+
 class _Inner(NamedTuple):
     """What a reply brought about, before anything is said."""
 
@@ -185,8 +188,7 @@ class ModelUser:
             self._instruct("appraise", untold=untold),
             ChatMessageUser(content=_transcript(messages, self.persona.language)),
         ]
-        schema = ResponseSchema(name="appraisal", json_schema=json_schema(ModelAppraisal))
-        config = GenerateConfig(temperature=0, max_tokens=APPRAISE_TOKENS, response_schema=schema)
+        config = GenerateConfig(temperature=0, max_tokens=APPRAISE_TOKENS, response_schema=_SCHEMA)
         output = await self._generate(asked, config)
         try:
             return parse_appraisal(output.completion)

@@ -13,6 +13,7 @@ PMI; Holtzman et al., 2021).
 import re
 from collections.abc import Sequence
 from importlib import resources
+from typing import Final
 
 from inspect_ai.model import (
     ChatMessage,
@@ -103,6 +104,9 @@ class Reflection(BaseModel):
         )
 
 
+_SCHEMA: Final = ResponseSchema(name="reflection", json_schema=json_schema(Reflection))
+
+
 class ReflectionFailed(ValueError):
     """The model gave no valid reflection, not even after one repair."""
 
@@ -145,8 +149,7 @@ async def reflect_by_generation(
         ChatMessageSystem(content=instruction),
         ChatMessageUser(content=dialogue),
     ]
-    schema = ResponseSchema(name="reflection", json_schema=json_schema(Reflection))
-    config = config.merge(GenerateConfig(response_schema=schema))
+    config = config.merge(GenerateConfig(response_schema=_SCHEMA))
     output = await model.generate(asked, config=config)
     try:
         return parse_reflection(output.completion)

@@ -12,6 +12,7 @@ win otherwise).
 
 from collections.abc import Sequence
 from importlib import resources
+from typing import Final
 
 from inspect_ai.model import (
     ChatMessage,
@@ -86,6 +87,9 @@ class _Response(BaseModel):
     response: str = Field(min_length=1, pattern=r"\S")
 
 
+_SCHEMA: Final = ResponseSchema(name="refinement", json_schema=json_schema(_Response))
+
+
 async def refine_by_generation(
     model: Model,
     dialogue: Sequence[ChatMessage],
@@ -102,8 +106,7 @@ async def refine_by_generation(
     prompt = refinement_prompt(principles.refining, about, draft.text)
     talk = "\n".join(f"{'Person' if m.role == 'user' else 'Supporter'}: {m.text}" for m in dialogue)
     asked: list[ChatMessage] = [ChatMessageSystem(content=prompt), ChatMessageUser(content=talk)]
-    schema = ResponseSchema(name="refinement", json_schema=json_schema(_Response))
-    config = config.merge(GenerateConfig(response_schema=schema))
+    config = config.merge(GenerateConfig(response_schema=_SCHEMA))
     output = await model.generate(asked, config=config)
     try:
         text = parse_response(output.completion)

@@ -17,7 +17,7 @@ demo: $(SET_UP)
 
 test: $(SET_UP)
 	$(BIN)/selfevo model fetch
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(SET_UP)
 	$(BIN)/python -m pytest -m "browser"

@@ -54,7 +54,7 @@ def retention(
         scorer=answer_likelihood(),
         version=VERSION,
         metadata=suite("retention", VERSION, instructions=content_hash(instructions)),
-        headline_metric="answer_likelihood.mean",
+        headline_metric="answer_likelihood",
     )
 
 

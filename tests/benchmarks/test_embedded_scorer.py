@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from inspect_ai import score
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.scorer import Score
 
 from benchmarks.embedded_scorer import embedded, embedded_hash, known_of
@@ -88,7 +88,8 @@ def test_a_stored_log_can_be_judged(people: Path, tmp_path: Path) -> None:
         answering(lambda messages: output(STOCK, "stop")),
         tmp_path,
     )
-    again = score(log, embedded(str(people)), action="append", display="none")
+    stored = read_eval_log(log.location)  # read in the midst of scoring, it would nest event loops
+    again = score(stored, embedded(str(people)), action="append", display="none")
     assert [given.value for given in scores(again)] == [
         {"personalization": 0.0, "unhelpful": 1.0}
     ] * 2

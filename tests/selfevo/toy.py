@@ -131,9 +131,7 @@ def start_process(
     The processes are forked from a server that has imported the slow libraries once.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["tests.cheap_evals", "selfevo.evolve", "selfevo.sft", "selfevo.diagnostics"]
-    )
+    context.set_forkserver_preload(["tests.cheap_evals", "tests.selfevo.preloaded"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

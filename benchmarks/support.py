@@ -134,7 +134,7 @@ def support(
             *([embedded_judge(users)] if embedded else []),
         ],
         config=GenerateConfig(temperature=0, max_tokens=max_tokens),
-        epochs=Epochs(epochs, "mean" if epochs > 1 else []),  # a mean of one is work, and a copy
+        epochs=Epochs(epochs, "mean"),
         early_stopping=budget_of(budget_calls, budget_tokens, budget_minutes),
         version=VERSION,
         metadata=suite(

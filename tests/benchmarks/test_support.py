@@ -386,11 +386,16 @@ def test_epochs_are_averaged_and_one_that_broke_is_left_out(people: Path, tmp_pa
 
 
 def test_epochs_of_the_command_line_make_no_more_people(people: Path, tmp_path: Path) -> None:
-    """They keep the task's reducer, which is none for one conversation a person."""
+    """Nor does one whose other conversation broke count for less."""
     first, _, _ = (person.opening for person in load_personas(people))
+    n_opened = 0
 
     def reply(messages: list[ChatMessage]) -> str:
-        return (quiet if messages[0].text == first else hostile)(messages)
+        nonlocal n_opened
+        if messages[0].text == first:
+            return quiet(messages)
+        n_opened += len(messages) == 1
+        return hostile(messages) if len(messages) > 1 or n_opened == 1 else ""
 
     task = short(people, limit_users=2)
     model, folder = saying(reply), str(tmp_path)

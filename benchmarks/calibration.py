@@ -8,6 +8,7 @@ The judge gets what it gets in a gate: the person's card under a rubric that is 
 failed judgement is unscored with its reason; it counts against the judge.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,10 +22,10 @@ from benchmarks.judged import Call, person_card, the_judge
 from benchmarks.pairwise import nothing_to_do
 from benchmarks.persona import load_personas
 from benchmarks.ratings import RatedItem, load_rated
-from judges.absolute import JudgeSettings, judge
+from judges.absolute import JudgeSettings, judge, value_names
 from judges.material import Material, PersonCard, Turn
 from judges.rubric import Rubric, load_rubric
-from judges.verdict import JudgeFailed
+from judges.verdict import FailureKind, JudgeFailed
 
 VERSION: Final = "1-A"
 
@@ -80,6 +81,9 @@ def rates(rubric: str, settings: JudgeSettings, reply_only: bool = False) -> Sco
             asked = asked.model_copy(update={"about": "reply"})
         try:
             verdict = await judge(the_judge(), asked, material, settings)
+            values = verdict.values(asked)
+            if not values:
+                raise JudgeFailed(FailureKind.MISSING, "no question applies here")
         except JudgeFailed as failure:
             return Score.unscored(
                 reason=f"judge {failure.kind.value}",
@@ -87,7 +91,7 @@ def rates(rubric: str, settings: JudgeSettings, reply_only: bool = False) -> Sco
                 metadata={"failure": failure.kind.value},
             )
         return Score(
-            value={name: round(value, 4) for name, value in verdict.values(asked).items()},
+            value={name: round(values.get(name, math.nan), 4) for name in value_names(asked)},
             metadata=verdict.model_dump(mode="json"),
         )
 

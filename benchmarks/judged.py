@@ -14,6 +14,7 @@ judge that reads general quality gives both the same, and the gap is nothing.
 """
 
 import hashlib
+import math
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, get_args
@@ -33,7 +34,7 @@ from benchmarks.conversation import conversation_of
 from benchmarks.dialogues import Language
 from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
-from judges.absolute import JudgeSettings, Verdict, judge
+from judges.absolute import JudgeSettings, Verdict, judge, value_names
 from judges.material import Material, PersonCard, Turn, Wish
 from judges.rubric import Rubric, load_rubric
 from judges.verdict import FailureKind, JudgeFailed
@@ -96,7 +97,7 @@ def judged(
     async def ask(state: TaskState) -> _Votes:
         return await bench.votes(state, persona)
 
-    return _scoring(ask, panel)
+    return _scoring(ask, panel, bench.names)
 
 
 @scorer(metrics=METRICS)
@@ -119,7 +120,7 @@ def personalization(
         other = await bench.votes(state, "shuffled")
         return _gaps(own, other)
 
-    return _scoring(ask, panel)
+    return _scoring(ask, panel, ("gap", "true", "shuffled", *bench.criteria))
 
 
 def judges_by(rubrics: str | Sequence[str], users: str | None = None) -> list[Scorer]:
@@ -170,8 +171,14 @@ def the_judge() -> Model:
     return get_model(role=ROLE, required=True)
 
 
-def _scoring(ask: Callable[[TaskState], Awaitable["_Votes"]], panel: PanelMethod) -> Scorer:
-    """A scorer around a question to the bench: a failure is unscored, with its reason."""
+def _scoring(
+    ask: Callable[[TaskState], Awaitable["_Votes"]], panel: PanelMethod, names: Sequence[str]
+) -> Scorer:
+    """A scorer around a question to the bench: a failure is unscored, with its reason.
+
+    Each score has all `names`, for Inspect wants the same in every sample; NaN, which it leaves
+    out, where a question does not apply.
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
         broken = broken_conversation(state)
@@ -183,7 +190,7 @@ def _scoring(ask: Callable[[TaskState], Awaitable["_Votes"]], panel: PanelMethod
             return votes.unscored()
         values, spread = _joined(votes.given, panel)
         return Score(
-            value={name: round(value, DECIMALS) for name, value in values.items()},
+            value={name: round(values.get(name, math.nan), DECIMALS) for name in names},
             explanation=votes.explanation or ", ".join(f"{n} {v:.2f}" for n, v in values.items()),
             metadata={
                 "judges": votes.given,
@@ -288,7 +295,10 @@ class _Bench:
 
     def __init__(self, rubric: str, users: str | None, settings: JudgeSettings, seed: int) -> None:
         self._rubric = rubric
-        self._needs_persona = load_rubric(rubric).needs_persona  # refuses an unknown one at once
+        loaded = load_rubric(rubric)  # refuses an unknown one at once
+        self._needs_persona = loaded.needs_persona
+        self.names = value_names(loaded)
+        self.criteria = tuple(criterion.name for criterion in loaded.criteria)
         self._people = load_personas(users)
         self._cards = {persona.id: persona for persona in self._people}
         self._settings = settings

@@ -40,6 +40,8 @@ from judges.verdict import (
 from judges.words import Language
 
 MAX_TOKENS: Final = 1500
+_SHARES: Final = (("met", 1), ("ignored", 0), ("violated", -1))
+"""Of a person's preferences, by level."""
 TOP_LOGPROBS: Final = 10
 
 _WORDS: Final[dict[Language, dict[str, str]]] = {
@@ -195,6 +197,14 @@ def schema(asked: Sequence[Asked]) -> ResponseSchema:
     )
 
 
+def value_names(rubric: Rubric) -> tuple[str, ...]:
+    """All that `scored` may find under a rubric; where a question does not apply, it finds less."""
+    if rubric.kind == "preferences":
+        return (*(name for name, _ in _SHARES), "score")
+    summed = (*(("any",) if rubric.kind == "items" else ()), "score") if rubric.adds_up else ()
+    return (*(criterion.name for criterion in rubric.criteria), *summed)
+
+
 def scored(findings: dict[str, Finding], rubric: Rubric) -> dict[str, float]:
     """What a rubric makes of findings.
 
@@ -208,10 +218,7 @@ def scored(findings: dict[str, Finding], rubric: Rubric) -> dict[str, float]:
         if not levels:
             return {}
         rounded = [round(level) for level in levels]
-        shares = {
-            name: rounded.count(value) / len(rounded)
-            for name, value in (("met", 1), ("ignored", 0), ("violated", -1))
-        }
+        shares = {name: rounded.count(value) / len(rounded) for name, value in _SHARES}
         return {**shares, "score": sum(levels) / len(levels)}
     values = {n: float(f.value) for n, f in findings.items() if f.value is not None}
     weights = {name: rubric.criterion(name).weight for name in values}

@@ -4,6 +4,7 @@ Whatever the source, an item without a rating is a failure with a reason; it is 
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,11 +208,13 @@ def _from_log(log: EvalLog, judge: str, hash: str) -> Answers:
         if first is None:
             failures[_failure(samples[0])] += 1
         for dimension, value in (first or {}).items():
-            ratings.setdefault(dimension, {})[item] = value
+            if not math.isnan(value):  # the question applies here
+                ratings.setdefault(dimension, {})[item] = value
         if len(samples) > 1:
             rows = [row for sample in samples if (row := _values(sample)) is not None]
             # the score, or the first criterion of a rubric that has none
-            repeats[item] = [row.get("score", next(iter(row.values()))) for row in rows]
+            said = [row.get("score", next(iter(row.values()))) for row in rows]
+            repeats[item] = [value for value in said if not math.isnan(value)]
     return Answers(
         judge=judge,
         hash=hash,

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from inspect_ai import eval, score
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import Model
@@ -14,7 +15,7 @@ from benchmarks.errors import DataError
 from benchmarks.judged import another, judged, judges_by, person_card, personalization
 from benchmarks.persona import load_personas
 from benchmarks.support import support
-from judges.rubric import load_rubric
+from judges.rubric import dump_rubric, load_rubric
 from tests.judges.bench import judge_by, judge_saying
 
 from .fakes import answering, output
@@ -259,3 +260,29 @@ def test_unknown_rubrics_are_refused_before_any_call():
     with pytest.raises(DataError, match="persona=bogus: is not known; use true, shuffled, none"):
         judged("fluency", persona="bogus")  # type: ignore[arg-type]
     assert personalization()
+
+
+def test_a_question_that_does_not_apply_is_left_out_of_its_mean(people, tmp_path):
+    """Whichever sample comes first: Inspect wants the same names in each."""
+    path = tmp_path / "mine.yaml"
+    own = yaml.safe_load(dump_rubric(load_rubric("fluency")))
+    own["criteria"][0]["not_applicable"] = "Nothing was said twice."
+    path.write_text(yaml.safe_dump(own), encoding="utf-8")
+    first, second = (criterion.name for criterion in load_rubric(path).criteria)
+    openings = [person.opening for person in load_personas(people)]
+
+    def say(request: str) -> str:
+        answer = json.loads(verdict("fluency", 3))
+        if openings[0] in request:
+            answer[first] = {"evidence": "", "reason": "No occasion.", "level": None}
+        return json.dumps(answer)
+
+    log = run(people, tmp_path, None)
+    again = score(
+        read_eval_log(log.location),
+        judged(str(path), users=str(people)),
+        model_roles={"judge": judge_by(say).model},
+        display="none",
+    )
+    found = {s.name: (s.scored_samples, s.unscored_samples) for s in again.results.scores}
+    assert (found[first], found[second], found["score"]) == ((5, 1), (6, 0), (6, 0))

@@ -4,7 +4,16 @@ import json
 import pytest
 from inspect_ai.model import Logprob, Logprobs, TopLogprob
 
-from judges.absolute import JudgeSettings, Verdict, judge, judge_hash, prompt, questions, schema
+from judges.absolute import (
+    JudgeSettings,
+    Verdict,
+    judge,
+    judge_hash,
+    prompt,
+    questions,
+    schema,
+    value_names,
+)
 from judges.material import Material, Turn
 from judges.rubric import Rubric
 from judges.verdict import FailureKind, JudgeFailed
@@ -49,6 +58,7 @@ def test_a_verdict_and_its_weighted_score():
     fake = judge_saying(GOOD)
     verdict = ask(fake)
     assert verdict.values(WARMTH) == {"warmth": 4, "tact": 2, "score": (4 + 3 * 2) / 4}
+    assert value_names(WARMTH) == ("warmth", "tact", "score")
     assert verdict.n_repairs == 0
     assert verdict.rubric == WARMTH.hash
     assert len(fake.asked) == 1
@@ -189,6 +199,7 @@ def test_faults_as_shares():
     found = json.dumps({"stock_reply": entry(1), "invalidation": entry(0, "")})
     values = ask(judge_saying(found), ITEMS).values(ITEMS)
     assert values == {"stock_reply": 1, "invalidation": 0, "any": 1, "score": 0.5}
+    assert tuple(values) == value_names(ITEMS)
 
 
 def test_each_preference_of_the_card_is_a_question():
@@ -202,6 +213,7 @@ def test_each_preference_of_the_card_is_a_question():
 def test_preferences_that_do_not_apply_count_for_nothing():
     verdict = ask(judge_saying(answer(helps_1=1, hurts_1=None)), WISHES, talk(card=CARD))
     assert verdict.values(WISHES) == {"met": 1, "ignored": 0, "violated": 0, "score": 1}
+    assert tuple(verdict.values(WISHES)) == value_names(WISHES)
     nothing = ask(judge_saying(answer(helps_1=None, hurts_1=None)), WISHES, talk(card=CARD))
     assert nothing.values(WISHES) == {}
 

@@ -12,7 +12,9 @@ from inspect_ai.model import get_model_info
 
 import selfevo.diagnostics
 import selfevo.evolve
-import selfevo.sft  # noqa: F401
+import selfevo.sft
+
+# ruff: noqa: F401
 
 get_model_info("openai/gpt-4o")  # reads the list of all models
 gc.collect()

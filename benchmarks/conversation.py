@@ -31,6 +31,8 @@ from benchmarks.user import Cue, Ending, SimulatedUser, UserFailed, UserTurn
 
 Result = TypeVar("Result")
 STORE_KEY: Final = "conversation"
+CUT_OFF: Final = "cut off by a limit of the eval"
+"""Why a conversation that nobody ended is unscored."""
 ATTEMPTS: Final = 2
 """Of a turn that fails for reasons of infrastructure."""
 
@@ -116,6 +118,7 @@ def converse(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         user = open_user(str(state.metadata["persona"]), state.epoch)
         talk = _Talk(state, user.persona, task_prompt, seed)
+        state.store.set(STORE_KEY, "")  # it stays so where a limit of the sample ends the talk
         held = await talk.run(user, length, disturb_at)
         state.store.set(STORE_KEY, held.model_dump_json(exclude_defaults=True))
         return state
@@ -124,13 +127,18 @@ def converse(
 
 
 def conversation_of(store: dict[str, object]) -> Conversation | None:
-    """The record in a sample's store; None where there was no conversation."""
+    """The record in a sample's store; None where there was no conversation, or no end of one."""
     stored = store.get(STORE_KEY)
-    if stored is None:
+    if not stored:
         return None
     if isinstance(stored, str):
         return Conversation.model_validate_json(stored)
     return Conversation.model_validate(stored)  # of a log that was made before it was text
+
+
+def was_cut_off(store: dict[str, object]) -> bool:
+    """Whether a conversation began and was ended by a limit of time or tokens, not by anybody."""
+    return store.get(STORE_KEY) == ""
 
 
 class _Talk:

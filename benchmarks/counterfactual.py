@@ -24,6 +24,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from benchmarks.appraisal import MEETS
 from benchmarks.contexts import Message
+from benchmarks.conversation import CUT_OFF
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.persona import Need, Persona, load_personas
 from benchmarks.support import choose
@@ -104,7 +105,10 @@ def adapts() -> Scorer:
     """What the two replies gain by going to the right person; unscored when one is empty."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        first, second = state.store.get("replies")
+        replies = state.store.get("replies")
+        if replies is None:
+            return Score.unscored(reason=CUT_OFF)
+        first, second = replies
         if not first or not second:
             return Score.unscored(reason="an empty reply")
         language: Language = state.metadata["language"]

@@ -30,7 +30,7 @@ from benchmarks.card_text import (
     profile_text,
     third_person,
 )
-from benchmarks.conversation import conversation_of
+from benchmarks.conversation import CUT_OFF, conversation_of, was_cut_off
 from benchmarks.dialogues import Language
 from benchmarks.errors import DataError
 from benchmarks.persona import Persona, load_personas
@@ -262,7 +262,10 @@ def another(persona: Persona, people: Sequence[Persona], seed: int) -> Persona:
 
 def broken_conversation(state: TaskState) -> str | None:
     """Why a sample is not shown to a judge: its conversation broke, and says nothing."""
-    talk = conversation_of(dict(state.store.items()))
+    store = dict(state.store.items())
+    if was_cut_off(store):
+        return CUT_OFF
+    talk = conversation_of(store)
     is_broken = talk is not None and not talk.ending.is_scored
     return f"{talk.ending.value}: {talk.failure}" if talk and is_broken else None
 

@@ -22,13 +22,13 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from benchmarks.conversation import conversation_of
 from benchmarks.errors import DataError
 from benchmarks.judged import material_of, person_card, the_judge
-from benchmarks.logs import method_name
+from benchmarks.logs import BROKEN, method_name, read_summaries
 from benchmarks.persona import Persona, load_personas
 from benchmarks.suite import KEY as SUITE
 from judges.automatic import n_words
 from judges.material import Material
 from judges.pairwise import prefer
-from judges.rubric import load_rubric
+from judges.rubric import Rubric, load_rubric
 from judges.verdict import JudgeFailed
 
 VERSION: Final = "1-A"
@@ -43,6 +43,7 @@ SAME_ARGS: Final = (
     "user",
     "appraisal",
     "disturb_at",
+    "max_tokens",
 )
 """Arguments of the task in which two comparable logs agree."""
 
@@ -58,10 +59,7 @@ def pairwise(a: str, b: str, rubric: str = "personalization", users: str | None 
         users: File of the people, where it is not the one that the logs name.
     """
     question = load_rubric(rubric)
-    if question.kind == "preferences":
-        raise DataError(
-            f"rubric '{rubric}'", "asks about single preferences", "compare by another rubric"
-        )
+    refuse_no_comparison(question)
     ours, theirs = (read_support_log(Path(path)) for path in (a, b))
     refuse_other_settings(ours, theirs)
     named = users or (ours.eval.task_args or {}).get("users")
@@ -138,15 +136,26 @@ def read_support_log(path: Path) -> EvalLog:
     Raises:
         DataError: no such log, or the eval did not succeed.
     """
-    if not path.is_file():
-        raise DataError(str(path), "no such log", "give the path of an .eval file")
+    read_summaries(path)  # refuses what is no finished log, or one with samples taken out
     try:
-        log = read_eval_log(str(path))
-    except ValueError as error:
-        raise DataError(str(path), "is no log of Inspect", "give an .eval file") from error
-    if log.status != "success":
-        raise DataError(str(path), f"the eval's status is '{log.status}'", "run it again")
-    return log
+        return read_eval_log(str(path))
+    except BROKEN as error:
+        raise DataError(str(path), "is damaged", "run it again") from error
+
+
+def refuse_no_comparison(rubric: Rubric) -> None:
+    """Which of two is better can be asked where the criteria add up to better.
+
+    Raises:
+        DataError: they do not.
+    """
+    if rubric.kind == "preferences":
+        what = "asks about single preferences"
+    elif not rubric.adds_up:
+        what = "has criteria that do not add up: of some, more is worse"
+    else:
+        return
+    raise DataError(f"rubric '{rubric.name}'", what, "compare by another rubric")
 
 
 def refuse_other_settings(ours: EvalLog, theirs: EvalLog) -> None:
@@ -169,7 +178,7 @@ def paired(ours: EvalLog, theirs: EvalLog) -> list[_Pair]:
     """The conversations that both logs have of a person and epoch, in the order of ours.
 
     Raises:
-        DataError: none.
+        DataError: none, or another person under the same id.
     """
     others = {(str(s.id), s.epoch): s for s in theirs.samples or [] if _is_whole(s)}
     pairs = [
@@ -183,6 +192,13 @@ def paired(ours: EvalLog, theirs: EvalLog) -> list[_Pair]:
             "have no person in common",
             "run both with the same people",
         )
+    for pair in pairs:
+        if (pair.a.input, pair.a.metadata) != (pair.b.input, pair.b.metadata):
+            raise DataError(
+                f"{Path(ours.location).name} and {Path(theirs.location).name}",
+                f"have other people under the same ids, such as '{pair.a.id}'",
+                "run both with the same file of people",
+            )
     return pairs
 
 

@@ -21,7 +21,7 @@ from benchmarks.calibration import rates
 from benchmarks.contexts import Context, contexts_of, sample_contexts
 from benchmarks.dialogues import load_dialogues
 from benchmarks.errors import DataError
-from benchmarks.pairwise import nothing_to_do, preferred
+from benchmarks.pairwise import nothing_to_do, preferred, refuse_no_comparison
 from judges.absolute import JudgeSettings
 from judges.material import Material, PersonCard, Turn
 from judges.probes import Probe, probe_replies
@@ -72,6 +72,7 @@ def position(path: str, rubric: str = "personalization", contexts: int = 40, see
         contexts: How many, at most one a dialogue.
         seed: Of the draw.
     """
+    refuse_no_comparison(load_rubric(rubric))
     variants = probe_variants(Path(path), n=contexts, seed=seed)
     pairs = [_pair(variant) for variant in variants if variant.name == HUMAN]
     return Task(

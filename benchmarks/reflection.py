@@ -50,6 +50,7 @@ from benchmarks.card_match import (
     trait_of,
 )
 from benchmarks.contexts import Context, Message
+from benchmarks.conversation import CUT_OFF
 from benchmarks.counterfactual import NEUTRAL
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.errors import DataError
@@ -68,7 +69,7 @@ from benchmarks.suite import content_hash, suite
 from benchmarks.support import sample_of
 from judges.specificity import require_loglikelihood
 
-VERSION = "2-A"
+VERSION = "3-A"
 PERSONAS: Final = "personas"
 CONTROLS: Final = 3
 """Other people whose situations stand for what any text has in common with any situation."""
@@ -235,9 +236,9 @@ def emotion_recognised() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         stored = state.store.get("emotion")
         if stored is None:
-            return Score.unscored(reason=str(state.store.get("failure")))
+            return Score.unscored(reason=str(state.store.get("failure") or CUT_OFF))
         found = Inference.model_validate(stored)
-        hit = found.value.strip().lower() == target.text
+        hit = emotion_of(found.value) == target.text
         return Score(value=float(hit), answer=found.value, explanation=found.evidence)
 
     return score
@@ -307,7 +308,7 @@ def person_recognised() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         stored = state.store.get("reflection")
         if stored is None:
-            return Score.unscored(reason=str(state.store.get("failure")))
+            return Score.unscored(reason=str(state.store.get("failure") or CUT_OFF))
         found = Reflection.model_validate(stored)
         verdicts = _verdicts(found, state.metadata)
         return Score(
@@ -331,8 +332,9 @@ def reflection_failed() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        failure = state.store.get("failure")
-        return Score(value=float(failure is not None), explanation=failure)
+        is_there = state.store.get("reflection") is not None
+        failure = None if is_there else state.store.get("failure") or CUT_OFF
+        return Score(value=float(not is_there), explanation=failure)
 
     return score
 

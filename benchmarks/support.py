@@ -16,7 +16,7 @@ it is no judgement by people. What it can and cannot tell is in its fidelity rep
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -39,7 +39,15 @@ from inspect_ai.viewer import (
 )
 
 from benchmarks.budget import budget_of
-from benchmarks.conversation import Conversation, Length, OpenUser, conversation_of, converse
+from benchmarks.conversation import (
+    CUT_OFF,
+    Conversation,
+    Length,
+    OpenUser,
+    conversation_of,
+    converse,
+    was_cut_off,
+)
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.embedded_scorer import embedded as embedded_judge
 from benchmarks.errors import DataError
@@ -169,6 +177,8 @@ def opener(
         return open_scripted
     if user != "model":
         raise DataError(f"user={user}", "is not known", "use scripted or model")
+    if appraisal not in get_args(AppraisalBy):
+        raise DataError(f"appraisal={appraisal}", "is not known", "use model or rules")
 
     def open_model(id: str, epoch: int) -> SimulatedUser:
         # required: unbound, the model under test would talk with itself
@@ -237,9 +247,11 @@ def user_outcome() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        talk = conversation_of(dict(state.store.items()))
+        store = dict(state.store.items())
+        talk = conversation_of(store)
         if talk is None:
-            return Score.unscored(reason="there was no conversation")
+            cut_off = was_cut_off(store)
+            return Score.unscored(reason=CUT_OFF if cut_off else "there was no conversation")
         notes = checkpoint_note(state.output)
         broken = {name: float(talk.ending == name) for name in FAILURES}
         if not talk.ending.is_scored:

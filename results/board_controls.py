@@ -59,7 +59,7 @@ def not_measured(measured: set[str], benchmark: str) -> list[Entry]:
 
 
 def control_warnings(ranks: Mapping[str, int], by: str) -> list[str]:
-    """What is wrong where a control that must lose stands above a method.
+    """What is wrong where a control that must lose is not beaten by a method.
 
     Args:
         ranks: By method; those that are not ranked are not in it.
@@ -69,16 +69,17 @@ def control_warnings(ranks: Mapping[str, int], by: str) -> list[str]:
     for name, control in CONTROLS.items():
         if name not in ranks or not control.must_lose:
             continue
-        below = [m for m, rank in ranks.items() if rank > ranks[name] and _should_win(m, name)]
-        if below and name == NULL:
+        others = [m for m, rank in ranks.items() if rank >= ranks[name] and m != name]
+        unbeaten = ", ".join(m for m in others if _should_win(m, name))
+        if unbeaten and name == NULL:
             warnings.append(
-                f"{name} ranks above {', '.join(below)} by {by}: the board is broken, or the null "
+                f"{name} is not beaten by {unbeaten} in {by}: the board is broken, or the null "
                 "reply is."
             )
-        elif below:
+        elif unbeaten:
             warnings.append(
-                f"{name} ranks above {', '.join(below)} by {by}: nothing was learned there, or "
-                "this measure does not see it."
+                f"{name} is not beaten by {unbeaten} in {by}: nothing was learned there, or this "
+                "measure does not see it."
             )
     return warnings
 

@@ -170,7 +170,8 @@ def evidence_below(events: npt.ArrayLike, n: int, rate: float) -> npt.NDArray[np
         + np.log(special.betainc(count + 1, n - count + 1, rate))
         - np.log(rate)
     )
-    return np.asarray(np.exp(log_mean - count * np.log(rate) - (n - count) * np.log1p(-rate)))
+    with np.errstate(over="ignore"):  # of very many people, infinitely much
+        return np.asarray(np.exp(log_mean - count * np.log(rate) - (n - count) * np.log1p(-rate)))
 
 
 def is_binary(d: npt.ArrayLike) -> bool:

@@ -39,6 +39,8 @@ from scipy import special
 
 FloatArray = npt.NDArray[np.float64]
 
+FITTED: Final = 2
+"""The mean and the judge's weight."""
 MIN_LABELS: Final = 20
 """Labelled people on each side; below, the fitted weight and the interval are not to be trusted.
 With fewer people than this left unlabelled the judge gets no weight: it has little to add."""
@@ -84,6 +86,11 @@ class Estimate(BaseModel):
     label_shift: float | None
     """Judge's mean on labelled items minus that on the others, in standard errors. Beyond 3 in
     either direction the labelled items were hardly drawn at random. None: nothing to compare."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of `value`: half the interval over its quantile."""
+        return (self.upper - self.lower) / 2 / _quantile(self.alpha, self.n_people - FITTED)
 
 
 def mean_estimate(
@@ -159,7 +166,7 @@ def _estimate(
     weight = _weight(parts)
     error = _standard_error(parts, weight)
     value = parts.human_mean + weight * parts.move
-    half = _quantile(alpha, parts.n_people - 2) * error
+    half = _quantile(alpha, parts.n_people - FITTED) * error
     human_error = _standard_error(parts, None)
     human_half = _quantile(alpha, parts.n_people - 1) * human_error
     shift_error = math.sqrt(float(parts.judge_P @ parts.judge_P))
@@ -226,7 +233,7 @@ def _weight(parts: _Parts) -> float:
 
 def _standard_error(parts: _Parts, weight: float | None) -> float:
     """Over people, with as many degrees of freedom less as were fitted; None: labels alone."""
-    fitted = 1 if weight is None else 2
+    fitted = 1 if weight is None else FITTED
     rest_P = parts.human_P - (weight or 0.0) * parts.judge_P
     return math.sqrt(parts.n_people / (parts.n_people - fitted) * float(rest_P @ rest_P))
 

@@ -377,7 +377,10 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", text)[:PLAIN_CHARACTERS]
 
 
+_HASH: Final = re.compile(r"[0-9a-f]{32,}")
+
+
 def _short(value: str | None) -> str:
     if value is None:
         return "absent"
-    return value if len(value) <= 2 * HASH_CHARACTERS else value[:HASH_CHARACTERS]
+    return value[:HASH_CHARACTERS] if _HASH.fullmatch(value) else value

@@ -19,6 +19,7 @@ paired interval of a rate's difference (it goes by the t bound of people's rates
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple, overload
 
@@ -350,6 +351,26 @@ def people_needed(sd: float, effect: float, alpha: float, power: float = 0.8) ->
         )
     z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
     return math.ceil((z * sd / effect) ** 2) + 2
+
+
+def sequence_people_needed(sd: float, effect: float, alpha: float, n_star: int) -> int:
+    """People after whom `confidence_sequence` shows `effect`, if mean and spread stay.
+
+    Raises:
+        ValueError: the effect is not positive: no number of people would show it.
+    """
+    if effect <= 0:
+        raise ValueError(
+            f"sequence_people_needed: an effect of {effect} cannot be shown; it must be positive"
+        )
+
+    def shows(n: int) -> bool:
+        return sd * float(sequence_width(n, alpha=alpha, n_star=n_star)) < effect
+
+    enough = FIRST_LOOK
+    while not shows(enough):  # the width falls towards 0
+        enough *= 2
+    return FIRST_LOOK + bisect_left(range(FIRST_LOOK, enough), True, key=shows)
 
 
 def _finite(d: npt.ArrayLike, where: str) -> FloatArray:

@@ -78,21 +78,27 @@ def compare_logs(
         record = embedded_preferences(a, b, users, names)
         console.print(_counted(record))
     else:
-        found = ask_judge(a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared")
+        found = ask_judge(
+            a, b, judge=judge, rubric=rubric, out=out or a.parent / "compared", users=users
+        )
         console.print(_preference(found, judge, rubric))
         record = preferences_of(read_summaries(found.log), *names)
     if keep is not None:
         console.print(f"kept: {store_record(record, keep)}")
 
 
-def ask_judge(a: Path, b: Path, *, judge: str, rubric: str, out: Path) -> Preferred:
+def ask_judge(
+    a: Path, b: Path, *, judge: str, rubric: str, out: Path, users: Path | None = None
+) -> Preferred:
     """Let a model compare the conversations of two logs, as an Inspect eval of its own.
 
     Raises:
         RunError: the eval failed.
         DataError: fewer than two people were compared.
     """
-    return read_preferences(run_judge(pairwise(a=str(a), b=str(b), rubric=rubric), judge, out))
+    named = None if users is None else str(users)
+    held = pairwise(a=str(a), b=str(b), rubric=rubric, users=named)
+    return read_preferences(run_judge(held, judge, out))
 
 
 def read_preferences(log: EvalLog) -> Preferred:

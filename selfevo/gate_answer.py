@@ -180,8 +180,13 @@ def anchored(options: argparse.Namespace, config: GateConfig, alpha: float) -> E
     """The difference by people's labels and the judge, at the error of this look.
 
     Raises:
-        UsageError: the labels are of another metric than the primary.
+        UsageError: the labels are of another metric than the primary, or the evaluation grows.
     """
+    if config.planned_people is not None:
+        raise UsageError(
+            "--labels: give an interval for one look, and 'planned_people' asks for one at every "
+            "look; leave one of them out"
+        )
     [log_of_candidate] = options.candidate[0]
     [log_of_champion] = options.champion
     found = labelled_difference(

@@ -4,6 +4,7 @@ Every rule first refuses what is no fair sample: too little scored, or unscored 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
@@ -26,10 +27,12 @@ from results.prediction_powered import Estimate
 from results.records import SHARE, RunRecord
 from results.stats import (
     FIRST_LOOK,
+    Bounds,
     bca_interval,
     missing_p,
     people_needed,
     score_excludes,
+    sequence_people_needed,
     sign_flip_p,
 )
 from selfevo.decision import Comparison
@@ -102,7 +105,8 @@ def judge_primary(
     shown = (
         f"{paired.metric} {raw.mean:+.2f} ({raw.lower:+.2f} to {raw.upper:+.2f}, {raw.n} people)"
     )
-    why = _why_no_gain(tested, comparison, config, alpha)
+    units = _units(paired.metric) if anchor is None else "labelled people"
+    why = _why_no_gain(tested, config, alpha, units)
     return Judged(comparison, f"{shown}: {why}", detectable)
 
 
@@ -116,7 +120,7 @@ def _beside(paired: Paired, tested: Tested, alpha: float) -> dict[str, object]:
     }
 
 
-def _why_no_gain(tested: Tested, comparison: Comparison, config: GateConfig, alpha: float) -> str:
+def _why_no_gain(tested: Tested, config: GateConfig, alpha: float, units: str) -> str:
     raw, even, wanted = tested.raw, tested.even, config.delta_min
     if raw.upper < wanted or raw.upper <= 0:
         gain = f"a gain of {wanted:g}" if wanted else "a gain"
@@ -126,16 +130,16 @@ def _why_no_gain(tested: Tested, comparison: Comparison, config: GateConfig, alp
         return f"the same gain for everybody, which so few people may have by chance; {more}"
     if raw.lower > 0 and raw.mean >= wanted:
         if even is not None and not even.lower > 0:
-            return _longer_not_better(tested, alpha)
+            return _longer_not_better(tested, config, alpha)
         return "a gain of the scored ones, but not if the unscored ones were the worst possible"
     if raw.lower > 0:
         state, effect = f"a gain, but less than {wanted:g}", wanted - float(raw.mean)
     else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
         state, effect = "no gain shown", max(float(raw.mean), wanted - float(raw.mean))
-    return f"{state}; {_advice(comparison, float(raw.sd), effect, alpha)}"
+    return f"{state}; {_advice(raw, effect, alpha, config, units)}"
 
 
-def _longer_not_better(tested: Tested, alpha: float) -> str:
+def _longer_not_better(tested: Tested, config: GateConfig, alpha: float) -> str:
     even = tested.even
     if even is None or math.isnan(even.mean):
         return "the replies all changed in length alike, so that a gain cannot be told from length"
@@ -144,8 +148,8 @@ def _longer_not_better(tested: Tested, alpha: float) -> str:
         return f"{state}: longer, not better"
     if even.mean <= 0:
         return f"{state}: perhaps longer, not better"
-    needed = people_needed(float(even.sd), float(even.mean), alpha)
-    return f"{state}: perhaps longer, not better; {_more(needed - even.n, 'people')}"
+    advice = _advice(even, float(even.mean), alpha, config, "people")
+    return f"{state}: perhaps longer, not better; {advice}"
 
 
 def judge_guard(
@@ -177,7 +181,7 @@ def judge_guard(
     harm, upper = (raw.mean, raw.upper) if rule.worse == "up" else (-raw.mean, -raw.lower)
     if upper < rule.margin:
         return Judged(comparison, f"{shown}: {_why_not_excluded(paired, rule, alpha)}")
-    advice = _advice(comparison, float(raw.sd), abs(rule.margin - float(harm)), alpha)
+    advice = _advice(raw, abs(rule.margin - float(harm)), alpha, config, _units(rule.metric))
     return Judged(comparison, f"{shown}: harm of {rule.margin:g} not ruled out; {advice}")
 
 
@@ -225,26 +229,40 @@ def judge_cap(candidate: RunRecord, champion: RunRecord, rule: Cap, config: Gate
     shown = f"{rule.metric}: {len(hit)} of {len(people)} people{where}"
     if comparison.outcome == "failed":
         return Judged(comparison, f"{shown}: more than {rule.cap:.0%} is shown")
-    advice = _cap_advice(len(hit), len(people), rule.cap, alpha)
+    advice = "read what was said there" if hit else _cap_advice(len(people), rule, config)
+    looks = " at all looks together" if tested.upper < rule.cap else ""
     return Judged(
         comparison,
-        f"{shown}: up to {comparison.upper:.1%}, not shown below {rule.cap:.0%}; {advice}",
+        f"{shown}: up to {comparison.upper:.1%}, not shown below {rule.cap:.0%}{looks}; {advice}",
     )
 
 
-def _cap_advice(hit: int, n: int, limit: float, alpha: float) -> str:
-    if hit:
-        return "read what was said there"
-    needed = math.ceil(math.log(alpha) / math.log1p(-limit))
-    return _more(needed - n, "people without one")
+def _cap_advice(n: int, rule: Cap, config: GateConfig) -> str:
+    """How many more people a cap needs if none of them is hit."""
+
+    def passes(n_people: int) -> bool:
+        tested = cap(
+            0, n_people, cap=rule.cap, alpha=config.alpha, planned_people=config.planned_people
+        )
+        return int(tested.finding) == Finding.PASSED
+
+    return _more(bisect_left(range(n, n + MANY + 2), True, key=passes), "people without one")
 
 
-def _advice(comparison: Comparison, sd: float, effect: float, alpha: float) -> str:
+def _advice(bounds: Bounds, effect: float, alpha: float, config: GateConfig, units: str) -> str:
     """How many more units an open question needs if the mean stays where it is."""
-    units = "instructions" if comparison.metric in INSTRUCTION_METRICS else "people"
     if effect <= 0:
         return f"no number of {units} would settle it"
-    return _more(people_needed(sd, effect, alpha) - comparison.n, units)
+    sd, planned = float(bounds.sd), config.planned_people
+    if planned is not None:
+        needed = sequence_people_needed(sd, effect, alpha, planned)
+    else:
+        needed = people_needed(sd, effect, alpha)
+    return _more(needed - bounds.n, units)
+
+
+def _units(metric: str) -> str:
+    return "instructions" if metric in INSTRUCTION_METRICS else "people"
 
 
 def _more(n: int, units: str) -> str:
@@ -260,6 +278,8 @@ def _anchored(tested: Tested, anchor: Estimate, config: GateConfig) -> Tested:
         lower=np.array(anchor.lower),
         upper=np.array(anchor.upper),
         n=anchor.n_people,
+        se=np.array(anchor.standard_error),
+        sd=np.array(anchor.standard_error * math.sqrt(anchor.n_people)),
     )
     passed = anchor.lower > 0 and anchor.value >= config.delta_min
     failed = anchor.upper <= 0 or anchor.upper < config.delta_min

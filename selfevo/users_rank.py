@@ -11,19 +11,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inspect_ai.log import EvalLog, read_eval_log, read_eval_log_sample_summaries
+from inspect_ai.log import EvalLog
 from inspect_ai.scorer import Score
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import DataError
+from benchmarks.logs import read_summaries
 from benchmarks.pairwise import SAME_ARGS
+from benchmarks.suite import KEY as SUITE
+from results.records import differing_parts
 from results.stats import Bound, paired_bound
+from selfevo.recording import suite_of_log
 
 ALPHA = 0.025
 """One-sided, so that the interval is a two-sided 95% one."""
 SCORER = "user_outcome"
 PRINTED = ("relief", "satisfied", "gave_up")
+NAME_WIDTH = 16
+"""Of the supporters, however narrow the terminal is: a table without names says nothing."""
+PEOPLE_PARTS = ("users", "subset")
+"""Of a suite: who is there. Of logs with different people those in both are compared."""
 SHOWN = ("relief", "trust", "satisfied", "gave_up", "turns")
 
 
@@ -36,6 +44,10 @@ class Outcomes(NamedTuple):
     """Conversations, not people."""
     settings: dict[str, object]
     """Arguments of the task in which comparable logs agree."""
+    suite: dict[str, str]
+    """What was asked, but for the list of people; empty in logs that are older than suites."""
+    cards: dict[str, str]
+    """By person, what their sample began with and notes of them."""
 
     def mean(self, measure: str) -> float:
         """Mean over the people."""
@@ -46,16 +58,12 @@ def read_outcomes(path: Path) -> Outcomes:
     """The user outcomes of a log of `benchmarks/support.py`.
 
     Raises:
-        DataError: no such log, it failed, or it holds no user outcome.
+        DataError: no such log, it failed or was edited, or it holds no user outcome.
     """
-    if not path.is_file():
-        raise DataError(str(path), "no such log", "give the path of an .eval file")
-    log = _header(path)
-    if log.status != "success":
-        raise DataError(str(path), f"the eval's status is '{log.status}'", "run it again")
+    _, log, samples = read_summaries(path)
     found: dict[str, list[dict[str, float]]] = {}
     n_unscored, n_other = 0, 0
-    for sample in read_eval_log_sample_summaries(str(path)):
+    for sample in samples:
         score = (sample.scores or {}).get(SCORER)
         values = _values(score)
         if values is not None:
@@ -76,7 +84,11 @@ def read_outcomes(path: Path) -> Outcomes:
     }
     arguments = log.eval.task_args or {}
     settings = {name: arguments.get(name) for name in SAME_ARGS}
-    return Outcomes(_name(log), people, n_unscored, settings)
+    suite = suite_of_log(log) if SUITE in (log.eval.metadata or {}) else {}
+    for part in PEOPLE_PARTS:
+        suite.pop(part, None)
+    cards = {str(sample.id): f"{sample.input} {sample.metadata}" for sample in samples}
+    return Outcomes(_name(log), people, n_unscored, settings, suite, cards)
 
 
 def compare(better: Outcomes, worse: Outcomes) -> Bound:
@@ -110,13 +122,27 @@ def refuse_other_settings(one: Outcomes, other: Outcomes) -> None:
                 f"were run with {name}={value} and {name}={other.settings[name]}",
                 "run them with the same arguments",
             )
+    parts = differing_parts(one.suite, other.suite)
+    if parts:
+        raise DataError(
+            f"{one.name} and {other.name}",
+            f"were asked other things: {', '.join(parts)}",
+            "run them with the same arguments",
+        )
+    for person in sorted(one.cards.keys() & other.cards.keys()):
+        if one.cards[person] != other.cards[person]:
+            raise DataError(
+                f"{one.name} and {other.name}",
+                f"have other people under the same ids, such as '{person}'",
+                "run them with the same file of people",
+            )
 
 
 def print_ranking(paths: Sequence[Path]) -> None:
     """Print the logs from most to least relief."""
     ranked = sorted(_told_apart(paths), key=lambda log: -log.mean("relief"))
     table = Table(caption="difference: paired, in relief, with its 95% interval")
-    table.add_column("supporter")
+    table.add_column("supporter", overflow="fold", min_width=NAME_WIDTH)
     for name in ("people", "unscored", *PRINTED):
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("to the next", justify="right", no_wrap=True)
@@ -135,13 +161,6 @@ def _told_apart(paths: Sequence[Path]) -> list[Outcomes]:
         log if times[log.name] == 1 else log._replace(name=f"{log.name} ({path.name})")
         for log, path in zip(logs, paths, strict=True)
     ]
-
-
-def _header(path: Path) -> EvalLog:
-    try:
-        return read_eval_log(str(path), header_only=True)
-    except (ValueError, KeyError) as error:  # no zip file, or one without Inspect's entries
-        raise DataError(str(path), "is no log of Inspect", "give an .eval file") from error
 
 
 def _values(score: Score | None) -> dict[str, float] | None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatMessage
 
 from benchmarks.appraisal import MEETS
@@ -73,3 +74,17 @@ def test_an_empty_reply_is_unscored(tmp_path: Path) -> None:
     log = run(counterfactual(limit_users=2), answering(lambda m: output("", "stop")), tmp_path)
     assert log.status == "success"
     assert all(s.scores["adapts"].reason == "an empty reply" for s in log.samples)
+
+
+def test_what_a_limit_cut_off_is_unscored(tmp_path: Path) -> None:
+    [log] = inspect_eval(
+        counterfactual(limit_users=1),
+        model=answering(lambda messages: output("How awful.", "stop")),
+        token_limit=1,
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    [sample] = log.samples or []
+    assert sample.scores is not None
+    assert sample.scores["adapts"].reason == "cut off by a limit of the eval"

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, EvalScore
 from inspect_ai.model import ChatMessage, ModelOutput
 from inspect_ai.scorer import Score
 
+from benchmarks.card_match import emotion_of
 from benchmarks.contexts import Context
 from benchmarks.errors import DataError
 from benchmarks.heldout import write_contexts
@@ -86,6 +88,33 @@ def test_no_reflection_is_no_score(contexts: Path, tmp_path: Path) -> None:
     assert log.results is not None
     [score] = log.results.scores
     assert (score.scored_samples, score.unscored_samples) == (3, 1)
+
+
+def test_an_emotion_may_be_named_in_other_words(contexts: Path, tmp_path: Path) -> None:
+    """The prompt lists no labels."""
+    log, _ = generated(contexts, tmp_path, lambda messages: answer("Scared and worried"))
+    scores = {s.metadata["dialogue_id"]: s.scores["emotion_recognised"] for s in log.samples or []}
+    assert (scores["ann"].value, scores["ben"].value) == (1, 0)  # fear, and anger
+
+
+@pytest.mark.parametrize("label", EMOTIONS)
+def test_each_label_names_itself(label: str) -> None:
+    assert emotion_of(label) == label
+
+
+def test_a_reflection_that_a_limit_cut_off_is_none(tmp_path: Path) -> None:
+    people = [person(f"en-s{number}") for number in range(4)]
+    task = task_of(tmp_path, *people, strategy="generate")
+    [log] = inspect_eval(
+        task,
+        model=answering(lambda messages: output(inferred(), "stop")),
+        token_limit=1,
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    assert {s.value for s in scores_of(log, "reflection_failed").values()} == {1}
+    assert {s.reason for s in scores_of(log).values()} == {"cut off by a limit of the eval"}
 
 
 def test_labels_are_ranked_by_likelihood(contexts: Path, tmp_path: Path) -> None:
@@ -236,7 +265,7 @@ def test_labels_are_compared_with_the_card(tmp_path: Path) -> None:
     assert log.results is not None
     assert log.results.headline is not None
     assert (log.results.headline.score, log.results.headline.metric) == ("need", "mean")
-    assert log.eval.task_version == VERSION == "2-A"
+    assert log.eval.task_version == VERSION == "3-A"
     assert log.eval.viewer is not None
     assert not log.eval.viewer.trust_content
 

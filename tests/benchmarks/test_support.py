@@ -24,6 +24,7 @@ from benchmarks.support import (
     user_outcome,
 )
 from benchmarks.user import Appraisal, Ending, Mood, UserTurn
+from tests.judges.bench import judge_saying
 
 from .fakes import answering, output, run
 from .people import make_row, make_strangers, make_zh_row, write_people
@@ -423,3 +424,26 @@ def test_the_log_names_version_headline_and_columns(mixed: EvalLog) -> None:
     shown = {c.id.rsplit("__", 1)[1] for c in view.columns or [] if c.id.startswith("score__")}
     assert shown == set(MEASURES)
     assert [s.column for s in view.sort or []] == ["score__user_outcome__relief"]
+
+
+def test_a_talk_that_a_limit_cut_off_is_scored_by_nobody(people: Path, tmp_path: Path) -> None:
+    """Half a conversation says nothing: neither relief nor a judge's score is known."""
+    [log] = inspect_eval(
+        short(people, limit_users=2, rubrics="fluency", embedded=True),
+        model=saying(quiet),
+        model_roles={"judge": judge_saying("never asked").model},
+        token_limit=2,
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    for sample in samples(log).values():
+        assert sample.limit is not None
+        assert sample.scores is not None
+        assert len(sample.scores) == 3
+        reasons = {score.reason for score in sample.scores.values()}
+        assert reasons == {"cut off by a limit of the eval"}
+
+
+def test_an_appraisal_by_nobody_is_refused(people: Path) -> None:
+    with pytest.raises(DataError, match="appraisal=rule: is not known"):
+        short(people, user="model", appraisal="rule")

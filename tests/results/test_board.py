@@ -160,8 +160,13 @@ def test_methods_that_never_met_are_not_ranked_and_the_page_says_which() -> None
 def test_null_above_a_method_breaks_the_board() -> None:
     found = suite(relief("control/null", 1.0), relief("M1", 0.0), relief("control/hostile", -2.0))
     assert found.warnings[0] == (
-        "control/null ranks above M1 by relief: the board is broken, or the null reply is."
+        "control/null is not beaten by M1 in relief: the board is broken, or the null reply is."
     )
+
+
+def test_a_method_that_only_ties_with_the_null_reply_has_not_beaten_it() -> None:
+    [warning] = suite(relief("control/null", 1.0), relief("M1", 1.0)).warnings
+    assert warning.startswith("control/null is not beaten by M1 in relief")
 
 
 def test_null_above_what_is_meant_to_hurt_is_no_fault() -> None:
@@ -172,13 +177,13 @@ def test_null_above_what_is_meant_to_hurt_is_no_fault() -> None:
 def test_stock_above_a_method_is_said_and_above_the_null_reply_is_not() -> None:
     found = suite(relief("control/stock", 1.0), relief("M1", 0.0), relief("control/null", -1.0))
     [warning] = found.warnings
-    assert warning.startswith("control/stock ranks above M1 by relief: nothing was learned")
+    assert warning.startswith("control/stock is not beaten by M1 in relief: nothing was learned")
 
 
 def test_a_control_that_wins_by_preference_is_said_too() -> None:
     found = suite(preferences("control/null", "M1", "aaaaaaaab=bb"))
     assert found.warnings[0].startswith(
-        "control/null ranks above M1 by preferences in personalization (openai/judge)"
+        "control/null is not beaten by M1 in preferences in personalization (openai/judge)"
     )
 
 

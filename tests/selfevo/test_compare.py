@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from inspect_ai import eval
+from inspect_ai import Task, eval
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import modelapi
 from scipy import stats
@@ -179,3 +179,43 @@ def test_what_is_no_log_is_one_line(logs, tmp_path, capsys, text, complaint):
     assert complaint in error
     with pytest.raises(DataError, match=complaint.split(";")[0]):
         pairwise(a=str(logs.a), b=str(path))
+
+
+def test_a_judge_is_shown_no_strangers(logs: Logs, tmp_path: Path) -> None:
+    """The same ids in another file of people: B would be judged under the card of A's person."""
+    rows = make_strangers(N)
+    for row in rows:
+        row["intensity"] = 3
+    people = write_people(tmp_path / "others.jsonl", rows)
+    [log] = eval(
+        support(users=str(people), split=None, turns=3, min_turns=3),
+        model=answering(lambda messages: output(COLD, "stop")),
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    with pytest.raises(DataError, match="have other people under the same ids, such as 'en-s0'"):
+        pairwise(a=str(logs.a), b=log.location)
+
+
+def test_a_rubric_of_which_more_is_worse_cannot_be_asked(logs: Logs) -> None:
+    with pytest.raises(DataError, match="has criteria that do not add up"):
+        pairwise(a=str(logs.a), b=str(logs.b), rubric="empathic_communication")
+
+
+def test_the_judge_knows_the_people_of_the_file_that_is_named(
+    logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_strangers(N)
+    for row in rows:
+        row["situation"] = "The card of today."
+    today = write_people(tmp_path / "today.jsonl", rows)
+    held = []
+
+    def run_judge(task: Task, *_: object) -> None:
+        held.append(task)
+        raise DataError("here", "it is enough", "to see the task")
+
+    monkeypatch.setattr("selfevo.compare.run_judge", run_judge)
+    with pytest.raises(DataError, match="it is enough"):
+        compare_logs(logs.a, logs.b, judge="j/m", rubric="personalization", out=None, users=today)
+    assert all("The card of today." in str(sample.metadata) for sample in held[0].dataset)

@@ -234,13 +234,13 @@ def refused(reason: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert not LEDGER.exists()
 
 
-SUITE = {"people": "p" * 64, "users": "scripted", "settings": "seed 7"}
+SUITE = {"people": "a" * 64, "user": "scripted", "settings": "3 to 8 turns, 120 tokens, seed 7"}
 
 
 @pytest.mark.parametrize("part", list(SUITE))
 def test_another_suite_is_named_by_its_part(part: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = gated(made("m1", 1.0, suite={**SUITE, part: "other"}), made(suite=SUITE))
-    was = SUITE[part] if len(SUITE[part]) < 25 else SUITE[part][:12]
+    was = "a" * 12 if part == "people" else SUITE[part]
     refused(f"different suites: {part} (other and {was}); evaluate both", code, capsys)
 
 
@@ -784,6 +784,17 @@ def test_labels_of_another_metric_than_the_primary_are_refused(
         "is 'judge.fluency'"
     )
     assert not LEDGER.exists()
+
+
+def test_labels_are_for_one_look(
+    labelled_logs: Any,  # noqa: F811
+    labels: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = config(primary="judge.fluency", planned_people="100")
+    given = ("--config", text, "--labels", labels)
+    assert gate(str(labelled_logs.b), str(labelled_logs.a), given=given) == 64
+    assert one_line(capsys).startswith("--labels: give an interval for one look")
 
 
 def test_labels_need_the_two_logs_that_were_labelled(capsys: pytest.CaptureFixture[str]) -> None:

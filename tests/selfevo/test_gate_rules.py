@@ -1,9 +1,13 @@
 """Rules of the gate where few people say little: through `decide`."""
 
+import re
 from pathlib import Path
+from random import Random
+from statistics import NormalDist, stdev
 
 import pytest
 
+from results.prediction_powered import difference_estimate
 from results.records import Measure, RunRecord
 from selfevo.decision import Decision, Verdict
 from selfevo.errors import UsageError
@@ -68,6 +72,76 @@ def test_a_growing_evaluation_is_first_looked_at_with_fifty_people(
             "'specificity' has 49 people; the first look at a growing evaluation "
             "(planned_people) is at 50",
         )
+
+
+def spread(n: int, mean: float, sd: float) -> list[float]:
+    """Values with just this mean and standard deviation."""
+    normal = NormalDist().inv_cdf
+    quantiles = [normal((i + 0.5) / n) for i in range(n)]
+    scale = sd / stdev(quantiles)
+    return [mean + scale * quantile for quantile in quantiles]
+
+
+def more(found: Decision) -> int:
+    """How many more people would settle it, as the first reason says."""
+    assert found.verdict is Verdict.HOLD
+    number = re.search(r"about (\d+) more", found.reasons[0])
+    assert number is not None, found.reasons
+    return int(number.group(1))
+
+
+@pytest.mark.parametrize("guards", [(), (Guard(metric="trust", margin=0.3),)])
+def test_a_growing_evaluation_says_how_far_it_has_to_grow(guards: tuple[Guard, ...]) -> None:
+    """Until its own bound, which is wider than that of a single look, shows what there is."""
+
+    def at(n: int) -> Decision:
+        gains = spread(n, 2.0 if guards else 0.25, 1.0)
+        other = make_measure(spread(n, -0.05, 1.0))
+        candidate = make_record("m1", measures={"trust": other}, specificity=gains)
+        flat = make_measure([0.0] * n)
+        champion = make_record("m0", measures={"trust": flat}, specificity=[0.0] * n)
+        return decide(candidate, champion, gate(delta_min=0, planned_people=200, guards=guards))
+
+    enough = 60 + more(at(60))
+    assert at(enough).promoted
+    assert more(at(enough - 1)) == 1
+
+
+def test_a_cap_of_a_growing_evaluation_says_so_too() -> None:
+    config = gate(caps=(Cap(metric="unsafe", cap=0.05),), planned_people=200)
+
+    def at(n: int) -> Decision:
+        return decided(n, config, unsafe=[0.0] * n)
+
+    enough = 80 + more(at(80))
+    assert at(enough).promoted
+    assert more(at(enough - 1)) == 1
+    assert "up to 3.7%, not shown below 5% at all looks together" in at(80).reasons[0]
+
+
+def test_labelled_people_are_counted_by_their_own_spread() -> None:
+    """Not by that of the judge, which may be on another scale."""
+    n, n_labelled = 400, 30
+
+    def by(labels: list[float]) -> Decision:
+        people = [f"p{i}" for i in range(n)]
+        zeros = dict.fromkeys(people, 0.0)
+        judged = dict(zip(people, spread(n, 0.05, 0.3), strict=True))
+        said = dict(zip(people, labels, strict=False))
+        anchor = difference_estimate(dict.fromkeys(said, 0.0), zeros, said, judged, alpha=0.1)
+        return decide(
+            make_record("m1", measures={"judge.fit": make_measure(judged)}),
+            make_record("m0", measures={"judge.fit": make_measure(zeros)}),
+            gate(primary="judge.fit", delta_min=0),
+            anchor=anchor,
+        )
+
+    shuffled = spread(n_labelled, 0.25, 1.5)
+    Random(7).shuffle(shuffled)
+    found = by(shuffled)
+    assert found.reasons[0].endswith("more labelled people would settle it")
+    # the normal approximation of a t test with 80% power, for the labels alone
+    assert n_labelled + more(found) == pytest.approx((2.486 * 1.5 / 0.25) ** 2, rel=0.15)
 
 
 def test_a_cap_costs_the_same_at_every_look() -> None:

@@ -219,7 +219,7 @@ def test_a_file_that_is_no_log(
     else:
         whole = calm.read_bytes()
         file.write_bytes(whole[: len(whole) // 2] if name == "cut.eval" else b"{}")
-    expected = f"selfevo: {file}: is no log of Inspect; give an .eval file\n"
+    expected = f"selfevo: {file}: is no log of Inspect, or cut off; run it again\n"
     assert complaint([str(file)], capsys) == expected
 
 
@@ -272,3 +272,29 @@ def test_no_log_at_all_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         "selfevo: the following arguments are required: LOG; see selfevo users rank --help\n"
     )
+
+
+def test_other_people_under_the_same_ids_are_refused(
+    calm: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    rows = [{**row, "intensity": 3} for row in make_strangers(4)]
+    people = write_people(elsewhere / "0.jsonl", rows)
+    model = get_model(
+        "mockllm/other", custom_outputs=lambda *_: output("Mm.", "stop"), memoize=False
+    )
+    log = run(support(users=str(people), split=None, turns=1, min_turns=1), model, elsewhere)
+    said = complaint([str(calm), log.location], capsys)
+    assert "have other people under the same ids, such as 'en-s0'" in said
+
+
+def test_a_log_with_samples_taken_out_is_refused(
+    moody: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = read_eval_log(str(moody))
+    log.samples = [s for s in log.samples or [] if s.id in ("en-s1", "en-s3")]
+    picked = folder / "picked.eval"
+    write_eval_log(log, str(picked))
+    said = complaint([str(picked), str(moody)], capsys)
+    assert "holds 2 completed samples, and its header says 4" in said

@@ -28,6 +28,10 @@ Better = Literal["up", "down"]
 
 ALPHA: Final = 0.05
 N_RESAMPLES: Final = 1000
+MANY_PEOPLE: Final = 30
+"""Of fewer, the largest deviation in a resample is too small, the more so the more methods there
+are: differences are at least as wide as Bonferroni's then. Found by simulation with equal methods;
+of 12 methods any two were told apart on 55% of the boards with 3 people, on 11% with 12."""
 WORST_SHARE: Final = 0.1
 """Of the people, in the mean of the worst tenth."""
 ROUNDING: Final = 1e-9
@@ -173,6 +177,8 @@ def _half_widths(
         largest_B = (np.abs(deviation_BK) / se_MM[low_K, high_K]).max(axis=1)
         normal = np.quantile(largest_B, 1 - alpha) * np.sqrt(n_people / (n_people - 1))
         factor = float(stats.t.isf(stats.norm.sf(normal), n_people - 1))
+        if n_people < MANY_PEOPLE:
+            factor = max(factor, float(stats.t.isf(alpha / 2 / n_pairs, n_people - 1)))
         half_MM = np.where(spread_MM, factor * se_MM, half_MM)
     return half_MM
 

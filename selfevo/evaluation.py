@@ -1,5 +1,6 @@
 """Evaluation of a checkpoint on the held-out people: four Inspect tasks, one `RunRecord`."""
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -74,8 +75,11 @@ def measure(run: Run, model: Model, heldout: HeldOut, method: str | None = None)
     """
     name, checkpoint = str(model), getattr(model.api, "checkpoint", None)
     subject = _Subject(model, checkpoint or name, gives_likelihoods=checkpoint is not None)
-    folder = f"others/{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}"
-    return _evaluated(run, folder, method or name, subject, heldout)
+    # a path may lead elsewhere tomorrow, and two names may look alike as folders
+    identity = hashlib.sha256(f"{name}\n{subject.checkpoint}".encode()).hexdigest()
+    folder = f"others/{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}-{identity[:8]}"
+    record = _evaluated(run, folder, name, subject, heldout)
+    return record if method is None else record.model_copy(update={"method": method})
 
 
 def _evaluated(run: Run, folder: str, name: str, subject: _Subject, heldout: HeldOut) -> RunRecord:

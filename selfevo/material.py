@@ -24,7 +24,7 @@ from benchmarks.instructions import (
     split_instructions,
 )
 from benchmarks.splits import Splits, check_leakage, split_dialogues
-from selfevo.checkpoint import content_hash, resolve
+from selfevo.checkpoint import content_hash, is_adapter, resolve
 from selfevo.config import RunConfig
 from selfevo.errors import RunError, UsageError
 from selfevo.evaluation import HeldOut
@@ -53,6 +53,11 @@ def gather(run: Run) -> Material:
     """Load, clean, split and draw; stores what was drawn and reports what was dropped."""
     config = run.config
     base = resolve(config.model.base)
+    if is_adapter(base):
+        raise UsageError(
+            f"model.base: {base} is an adapter, and phase 1 trains one of its own; give a full "
+            "model (an adapter is merged into its base with PEFT's merge_and_unload)"
+        )
     _refuse_changed_inputs(run, base)
     source = _Source(run)
     dialogues = _stored(

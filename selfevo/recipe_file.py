@@ -32,7 +32,7 @@ def read_section(kind: type[Read], path: Path, overrides: Sequence[str] = ()) ->
         raise UsageError(f"{path}: no such file; the shipped recipes are in recipes/") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; name a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no YAML, no UTF-8, or a date that is none
         reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
         raise UsageError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(raw, dict):
@@ -62,7 +62,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise UsageError(f"--set {override}: '{section}' is a value, not a section")
     try:
         node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # no YAML, or a date that is none
         raise UsageError(f"--set {override}: '{value}' is not a YAML value") from None
 
 

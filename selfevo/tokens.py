@@ -57,9 +57,17 @@ def plain(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[ChatDict]:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
-    """Token ids of `messages` followed by the header of the assistant's turn."""
+    """Token ids of `messages` followed by the header of the assistant's turn.
+
+    Of a model that can think aloud (Qwen3), with the empty thought that training puts there: left
+    to the model, the tags would be part of the reply. Other templates do not know the argument.
+    """
     ids: list[int] = tokenizer.apply_chat_template(
-        plain(tokenizer, messages), add_generation_prompt=True, tokenize=True, return_dict=False
+        plain(tokenizer, messages),
+        add_generation_prompt=True,
+        enable_thinking=False,
+        tokenize=True,
+        return_dict=False,
     )
     return ids
 

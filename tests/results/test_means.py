@@ -91,6 +91,17 @@ def test_of_equal_methods_few_boards_tell_any_two_apart() -> None:
     assert 0.93 <= n_covered / n_boards <= 0.97
 
 
+@pytest.mark.parametrize(("n_people", "n_methods"), [(3, 12), (6, 6), (12, 12)])
+def test_few_people_tell_equal_methods_apart_no_more_often(n_people: int, n_methods: int) -> None:
+    """The largest deviation of a resample alone does on 11 to 55% of these boards."""
+    rng = np.random.default_rng(4)
+    n_false, n_boards = 0, 300
+    for board in range(n_boards):
+        values = rng.normal(0, 1, (n_people, 1)) + rng.normal(0, 1, (n_people, n_methods))
+        n_false += len(set(compared(values, seed=board).group_M)) > 1
+    assert n_false / n_boards <= 0.09  # 5%, and three standard errors
+
+
 def test_the_worst_tenth_by_hand() -> None:
     values = np.column_stack([np.arange(20.0), np.arange(20.0)[::-1] * 2])
     counts = resampled_people(20, seed=1)

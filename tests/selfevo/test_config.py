@@ -136,6 +136,7 @@ def test_a_gate_on_what_is_not_measured_is_refused_before_the_run(
     [
         ("name: [1", "not valid YAML: .*line 1"),
         ("name: x\n\tseed: 3", "not valid YAML: .*line 2"),
+        ("name: 2024-13-45", "not valid YAML: month must be in 1..12"),
         ("name: x\nsft: {epochs: 1}\nsft: {epochs: 2}", "key 'sft' is given twice at line 3"),
         ("dpo: {beta: 1, beta: 2}", "key 'beta' is given twice"),
         ("", "must be a mapping"),
@@ -189,6 +190,7 @@ def test_overrides_win_over_the_file(recipe: Path) -> None:
         ("=3", "--set =3: write"),
         ("rounds.x=3", "'rounds' is a value, not a section"),
         ("dpo.beta=[", "'[' is not a YAML value"),
+        ("name=2024-13-45", "'2024-13-45' is not a YAML value"),
         ("dpo.betta=1", "unknown key 'dpo.betta'; did you mean 'beta'?"),
         ("dpo.beta=strong", "'dpo.beta'"),
     ],

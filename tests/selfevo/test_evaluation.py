@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from inspect_ai import Task
@@ -10,9 +11,10 @@ from inspect_ai.solver import TaskState, generate
 from benchmarks.contexts import contexts_of
 from benchmarks.heldout import write_contexts
 from benchmarks.reply import MEASURES
-from selfevo.evaluation import HeldOut, _suite, build_record, evaluate
+from selfevo.evaluation import HeldOut, _suite, build_record, evaluate, measure
 from selfevo.harness import evaluand, run_eval
 from selfevo.run import Run
+from tests.records import make_record
 
 from .conftest import DIALOGUES
 from .scripted import one_after_another
@@ -229,9 +231,9 @@ def measured(finishing_model, m0, tmp_path):
 def test_measures_a_checkpoint_once(measured, monkeypatch):
     run, record = measured("fear")
     assert {"specificity", "sameness", "emotion_accuracy"} <= record.measures.keys()
-    for measure in record.measures.values():
-        assert (measure.n_scored, measure.n_total) == (4, 4)
-        assert set(measure.values) == {dialogue.id for dialogue in DIALOGUES}
+    for found in record.measures.values():
+        assert (found.n_scored, found.n_total) == (4, 4)
+        assert set(found.values) == {dialogue.id for dialogue in DIALOGUES}
     assert record.logs == ("m0/evaluation/reply", "m0/evaluation/reflection")
     assert all((run.root / folder).is_dir() for folder in record.logs)
 
@@ -243,3 +245,31 @@ def test_people_without_emotion_labels_are_evaluated_too(measured):
     _, record = measured(None)
     assert "emotion_accuracy" not in record.measures
     assert record.measures["specificity"].n_scored == 4
+
+
+def test_another_checkpoint_is_measured_anew_whatever_its_name(monkeypatch):
+    """A path may lead elsewhere tomorrow, and two names may look alike as folders."""
+
+    def kept(name: str, checkpoint: str | None, method: str | None = None) -> tuple[str, str]:
+        class Named(str):
+            api = SimpleNamespace(checkpoint=checkpoint)
+
+        record = measure(None, Named(name), None, method)
+        return folders[-1], record.method
+
+    folders: list[str] = []
+
+    def made(run, folder, name, subject, heldout):
+        folders.append(folder)
+        return make_record(name)
+
+    monkeypatch.setattr("selfevo.evaluation._evaluated", made)
+    first = kept("selfevo/ckpt", "a" * 64)
+    others = [
+        kept("selfevo/ckpt", "b" * 64),
+        kept("selfevo/a/b", None),
+        kept("selfevo/a-b", None),
+    ]
+    assert len({first, *others}) == 4
+    # what it is called on a board makes no other evaluation of it
+    assert kept("selfevo/ckpt", "a" * 64, "mine") == (first[0], "mine")

@@ -257,3 +257,9 @@ def test_changed_principles_are_refused(collect, tmp_path):
     path.write_text(text.replace("kind", "brief"), encoding="utf-8")
     with pytest.raises(RunError, match="the principles changed since the run began"):
         collect(synthesis={"principles": str(path)})
+
+
+def test_an_adapter_is_no_base_model(collect, base):
+    (base / "adapter_config.json").write_text("{}")
+    with pytest.raises(UsageError, match="is an adapter, and phase 1 trains one of its own"):
+        collect()

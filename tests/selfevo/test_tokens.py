@@ -85,6 +85,24 @@ def test_training_reads_the_prompt_that_generation_reads(tokenizer, history, rep
     assert answered[: len(prompt)] == prompt
 
 
+def test_a_model_that_can_think_aloud_is_given_its_empty_thought(embedded_tokenizer_dir):
+    """As Qwen3's template and TRL's version of it for training have it."""
+    own = transformers.AutoTokenizer.from_pretrained(embedded_tokenizer_dir)
+    thought = "{{ '<think>\\n\\n</think>\\n\\n' }}"
+    own.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
+        "{% if m.role == 'assistant' and loop.last %}" + thought + "{% endif %}"
+        "{{ m.content + '<|im_end|>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+        "{% if enable_thinking is defined and enable_thinking is false %}" + thought + "{% endif %}"
+        "{% endif %}"
+    )
+    prompt = prompt_ids(own, [user("I lost my job.")])
+    trained = conversation_ids(own, [user("I lost my job."), assistant("What happened?")])
+    assert own.decode(prompt).endswith("</think>\n\n")
+    assert own.decode(trained) == own.decode(prompt) + "What happened?<|im_end|>\n"
+
+
 @given(history=histories, reply=ordinary)
 def test_scoring_reads_the_reply_that_training_reads(tokenizer, history, reply):
     prompt = prompt_ids(tokenizer, history)

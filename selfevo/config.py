@@ -123,6 +123,26 @@ class SynthesisConfig(Section):
     users instead of from dialogues."""
 
 
+DpoLoss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+]
+"""All that TRL's `DPOTrainer` knows."""
+
+
 class DpoSettings(Section):
     """Phase 2: preference optimisation of the refinement over the draft."""
 
@@ -136,8 +156,8 @@ class DpoSettings(Section):
     token_budget: Count = 4096
     """Distinct tokens of a batch of trees: bounds the memory."""
     beta: Positive = 0.1
-    loss: tuple[str, ...] = ("sigmoid", "sft")
-    """TRL's loss names, summed with `loss_weights`; `sft` holds up the likelihood of the chosen."""
+    loss: tuple[DpoLoss, ...] = ("sigmoid", "sft")
+    """TRL's losses, summed with `loss_weights`; `sft` holds up the likelihood of the chosen."""
     loss_weights: tuple[float, ...] = (1.0, 0.2)
     reference: Literal["previous", "initial"] = "previous"
     """The reference policy: this round's start M_t, or M0."""

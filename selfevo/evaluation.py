@@ -201,6 +201,28 @@ def judge_hashes(config: RunConfig) -> dict[str, str]:
     }
 
 
+def require_models(config: RunConfig) -> None:
+    """Make each model that the recipe names beside the one in training; none is loaded.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    named = {
+        "evaluation.reference": config.evaluation.reference,
+        "synthesis.reflector": config.synthesis.reflector,
+        "synthesis.refiner": config.synthesis.refiner,
+        "users.model": config.users and config.users.model,
+        "judge.model": config.judge and config.judge.model,
+    }
+    for key, name in named.items():
+        if not name:
+            continue
+        try:
+            get_model(name)
+        except ValueError as error:
+            raise UsageError(f"{key}: {error}; name an Inspect model") from error
+
+
 def judge_cards(config: RunConfig) -> dict[str, JudgeCard]:
     """The cards that the recipe names, by the metric that their judge gives.
 

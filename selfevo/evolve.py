@@ -16,7 +16,7 @@ from results.paired import Incomparable
 from results.records import RunRecord
 from selfevo.config import RunConfig
 from selfevo.decision import Decision, hold
-from selfevo.evaluation import evaluate, judge_cards
+from selfevo.evaluation import evaluate, judge_cards, require_models
 from selfevo.gate import decide
 from selfevo.generation import require_generator
 from selfevo.harness import Evaluand, evaluand
@@ -70,7 +70,8 @@ class Champion(BaseModel):
 
 def evolve(config: RunConfig, root: Path) -> Outcome:
     """Run the recipe in `root`, or go on with the run that is there."""
-    judge_cards(config)  # one that cannot be read is refused now, not after the training
+    judge_cards(config)  # what cannot be is refused now, not after the training
+    require_models(config)
     require_generator(config.generation)
     run = Run(root, config)
     try:
@@ -117,9 +118,10 @@ def optimize(
     from selfevo.diagnostics import RoundDiagnostics, diagnose
     from selfevo.dpo import train_dpo
 
-    if pairs.n_kept < run.config.min_pairs:
-        return None
     folder = f"round-{number}"
+    is_trained = run.has(f"{folder}/checkpoint")
+    if not is_trained and _n_trainable(pairs, champion, run.config) < run.config.min_pairs:
+        return None
     path = run.once(
         f"{folder}/checkpoint",
         lambda work: train_dpo(
@@ -140,6 +142,16 @@ def optimize(
     return _measured(run, folder, f"M{number}", path, material)
 
 
+def _n_trainable(pairs: Pairs, champion: Checkpoint, config: RunConfig) -> int:
+    """How many of the pairs a training would read: those that fit."""
+    from selfevo.dpo import dpo_rows
+    from selfevo.training import load_tokenizer
+
+    if pairs.n_kept < config.min_pairs:
+        return pairs.n_kept
+    return len(dpo_rows(load_tokenizer(champion.evaluand.path), pairs.read(), config).rows)
+
+
 def settle(
     run: Run, number: int, champion: Checkpoint, candidate: Checkpoint | None, pairs: Pairs
 ) -> Decision:
@@ -147,7 +159,10 @@ def settle(
 
     def ask() -> Decision:
         if candidate is None:
-            return hold(f"too few pairs ({pairs.n_kept} < {run.config.min_pairs})")
+            n_trainable = _n_trainable(pairs, champion, run.config)
+            left = pairs.n_kept - n_trainable
+            long = f"; {left} more do not fit dpo.max_length" if left else ""
+            return hold(f"too few pairs ({n_trainable} < {run.config.min_pairs}{long})")
         gate, record, against = run.config.gate, candidate.record, champion.record
         cards = judge_cards(run.config)
 

@@ -20,7 +20,7 @@ LISTS = {
 
 @pytest.mark.parametrize("name", LISTS)
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=75, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_match_without_a_cue(name: str, data: st.DataObject) -> None:
     listed = LISTS[name]
     text = data.draw(st.from_regex(listed.pattern, fullmatch=True))

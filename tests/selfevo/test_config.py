@@ -193,6 +193,7 @@ def test_overrides_win_over_the_file(recipe: Path) -> None:
         ("name=2024-13-45", "'2024-13-45' is not a YAML value"),
         ("dpo.betta=1", "unknown key 'dpo.betta'; did you mean 'beta'?"),
         ("dpo.beta=strong", "'dpo.beta'"),
+        ("dpo.loss=[sigmod, sft]", "'dpo.loss.0': Input should be 'sigmoid', 'hinge'"),
     ],
 )
 def test_a_wrong_override_is_named(recipe: Path, override: str, told: str) -> None:

@@ -11,7 +11,15 @@ from inspect_ai.solver import TaskState, generate
 from benchmarks.contexts import contexts_of
 from benchmarks.heldout import write_contexts
 from benchmarks.reply import MEASURES
-from selfevo.evaluation import HeldOut, _suite, build_record, evaluate, measure
+from selfevo.errors import UsageError
+from selfevo.evaluation import (
+    HeldOut,
+    _suite,
+    build_record,
+    evaluate,
+    measure,
+    require_models,
+)
 from selfevo.harness import evaluand, run_eval
 from selfevo.run import Run
 from tests.records import make_record
@@ -273,3 +281,13 @@ def test_another_checkpoint_is_measured_anew_whatever_its_name(monkeypatch):
     assert len({first, *others}) == 4
     # what it is called on a board makes no other evaluation of it
     assert kept("selfevo/ckpt", "a" * 64, "mine") == (first[0], "mine")
+
+
+def test_a_model_that_is_none_is_refused_before_anything_is_trained(tiny_model, tmp_path):
+    require_models(toy_config(tiny_model))
+    refiner = {"refinement": "generate", "refiner": "opnai/gpt-4o"}
+    with pytest.raises(UsageError, match=r"synthesis.refiner: .*opnai.*name an Inspect model"):
+        require_models(toy_config(tiny_model, synthesis=refiner))
+    reference = {"reference": f"selfevo/{tmp_path}/nowhere"}
+    with pytest.raises(UsageError, match="nowhere"):
+        require_models(toy_config(tiny_model, evaluation=reference))

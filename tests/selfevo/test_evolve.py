@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +11,7 @@ from selfevo.decision import Decision, Verdict
 from selfevo.evolve import Champion, evolve
 from selfevo.pairs import read_pairs
 
-from .toy import toy_config
+from .toy import toy_config, toy_pairs
 
 pytest.importorskip("torch", reason="needs the [train] extra")
 pytest.importorskip("trl", reason="needs the [train] extra")
@@ -134,6 +136,22 @@ def test_too_few_pairs_hold_the_round_and_train_nothing(finishing_model, m0, tmp
         stored = json.loads((folder / "decision.json").read_text("utf-8"))
         assert stored["verdict"] == "HOLD"
     assert champion_of(tmp_path / "run").path == "m0/checkpoint"
+
+
+def test_pairs_that_do_not_fit_are_not_counted(finishing_model, m0):
+    """What is left may be one pair, and that is noise."""
+    config = toy_config(finishing_model, min_pairs=6, dpo={"max_length": 45})
+    run = SimpleNamespace(
+        config=config, has=lambda name: False, record=lambda name, kind, make: make()
+    )
+    champion = SimpleNamespace(evaluand=SimpleNamespace(path=m0))
+    pairs = SimpleNamespace(n_kept=6, read=toy_pairs)
+    assert loop.optimize(run, 1, champion, None, pairs, None) is None
+    [reason] = loop.settle(run, 1, champion, None, pairs).reasons
+    found = re.fullmatch(r"too few pairs \((\d) < 6; (\d) more do not fit dpo.max_length\)", reason)
+    assert found is not None, reason
+    assert int(found[1]) + int(found[2]) == 6
+    assert int(found[1]) > 0
 
 
 def test_the_lock_is_released_though_a_step_fails(finishing_model, tmp_path, monkeypatch):

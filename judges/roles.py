@@ -19,18 +19,26 @@ _ASSISTANT: Final = re.compile(
     r"|\b(?:how|what) (?:can|may|could) i (?:help|assist|do for) (?:you|with)\b"
     r"|\bhow may i be of (?:help|service|assistance)\b"
     r"|\bi(?:'m| am) here to (?:help|support|assist|listen to) you\b"
-    r"|\bfeel free to (?:ask|share|reach out)\b|\bis there anything else (?:i can|you)\b"
-    r"|作为一个?(?:ai|人工智能|语言模型|助手)|我是(?:一个)?(?:ai|人工智能|语言模型|智能助手)"
+    r"|(?:^|[.!?,;:]\s*|\b(?:please|and) )feel free to (?:ask|share|reach out)\b"
+    r"|\bis there anything else (?:i can (?:do\?|(?:help|assist|support|do for you)\b)"
+    r"|you(?:'d| would)? (?:like|want|need) (?:to|me|help)\b)"
+    r"|(?:作为一个?|我是(?:一个)?)(?:ai|人工智能|语言模型|智能助手)(?!专业|公司|工程|行业|方向|系)"
+    r"|作为一个?助手"
     r"|有什么我?(?:可以|能)(?:帮助?|为)[您你]|我(?:可以|能)(?:帮助?|为)您|很高兴为[您你]",
     re.IGNORECASE,
 )
 _REFUSAL: Final = re.compile(
     r"\bi(?:'m| am)? (?:sorry,? (?:but )?)?i? ?(?:can(?:no|')t|am unable to|won't|am not able to)"
     r" (?:role-?play|play (?:this|that|the) (?:role|part|person|character)|pretend to be"
-    r"|continue (?:this|with this)(?:[.!]|$| (?:role|conversation|request))"
-    r"|assist with|help with (?:that|this) request|fulfil|comply|engage in)"
+    r"|continue (?:with )?this (?:role|conversation|request)"
+    r"|assist with (?:this|that|these|your|such)|help with (?:that|this) request"
+    r"|fulfill? (?:this|that|the|your) request"
+    r"|comply(?:[.!]|$| with (?:this|that|the|your) (?:request|instruction))"
+    r"|engage in (?:this|that|such|role-?play))"
+    r"|\bi(?:'m| am) sorry,? (?:but )?i (?:can(?:no|')t|won't) continue (?:with )?this(?:[.!]|$)"
     r"|\bi (?:can't|cannot) (?:provide|generate|create) (?:that|this|content)\b"
-    r"|(?:抱歉|对不起)[，,]?(?:但)?我(?:不能|无法)(?:扮演|继续|协助|提供|满足)",
+    r"|(?:抱歉|对不起)[，,]?(?:但)?我(?:不能|无法)(?:扮演|协助|提供(?:这|此|该|相关)"
+    r"|继续(?:扮演|这个角色|这[个场段]对话|对话)|满足(?:[您你]|这|该)的?(?:个)?(?:请求|要求))",
     re.IGNORECASE,
 )
 _FLIP: Final = re.compile(

@@ -17,7 +17,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState
 
-from benchmarks.errors import DataError
+from benchmarks.errors import DataError, require_positive
 from benchmarks.judged import Call, person_card, the_judge
 from benchmarks.pairwise import nothing_to_do
 from benchmarks.persona import load_personas
@@ -51,6 +51,7 @@ def calibration(
         logprobs: Ask for the probabilities of the levels.
         users: File of the people, where they are not the shipped ones.
     """
+    require_positive(limit=limit, repeats=repeats)
     asked = load_rubric(rubric)
     rated = load_rated(data, levels=scale(asked))
     items = [item for item in rated.items if item.messages][:limit]

@@ -13,3 +13,14 @@ class DataError(ValueError):
         super().__init__(f"{place}{what}; {fix}")
         self.where = where
         self.field = field
+
+
+def require_positive(**counts: int | None) -> None:
+    """Refuse counts below 1, by their names; None is no count.
+
+    Raises:
+        DataError: one is.
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise DataError(f"{name}={count}", "leaves nothing", "choose 1 or more")

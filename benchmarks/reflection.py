@@ -53,7 +53,7 @@ from benchmarks.contexts import Context, Message
 from benchmarks.conversation import CUT_OFF
 from benchmarks.counterfactual import NEUTRAL
 from benchmarks.dialogues import Language, SplitName
-from benchmarks.errors import DataError
+from benchmarks.errors import DataError, require_positive
 from benchmarks.heldout import heldout_contexts, sample_metadata
 from benchmarks.persona import Need, Persona, load_personas
 from benchmarks.reflect import (
@@ -112,6 +112,7 @@ def reflection(
             given = f"contexts={contexts}" if contexts else f"path={path}"
             raise DataError(given, "is not read with source=personas", "name a file with users=")
         return _of_personas(users, language, split, turns=turns, strategy=strategy)
+    require_positive(dialogues=dialogues)
     drawn = heldout_contexts(
         contexts,
         source=source,

@@ -24,6 +24,7 @@ from inspect_ai.solver import system_message as system
 
 from benchmarks.contexts import Context, Message
 from benchmarks.dialogues import Language
+from benchmarks.errors import require_positive
 from benchmarks.heldout import heldout_contexts, other_people, sample_metadata
 from benchmarks.likelihood import score_all
 from benchmarks.suite import checkpoint_note, content_hash, suite
@@ -85,6 +86,7 @@ def reply(
         max_tokens: Length limit of a reply.
         task_prompt: System message, when the checkpoint was trained with one.
     """
+    require_positive(dialogues=dialogues, per_dialogue=per_dialogue, contrast=contrast)
     drawn = heldout_contexts(
         contexts,
         source=source,

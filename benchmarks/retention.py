@@ -14,7 +14,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from benchmarks.dialogues import Language
-from benchmarks.errors import DataError
+from benchmarks.errors import DataError, require_positive
 from benchmarks.instructions import Instruction, load_instructions, split_instructions
 from benchmarks.suite import content_hash, suite
 from judges.specificity import require_loglikelihood
@@ -35,6 +35,7 @@ def retention(
         items: Number of held-out items of the starter set.
         seed: Of their choice.
     """
+    require_positive(items=items)
     if path is None:
         chosen = split_instructions(
             load_instructions("starter", language=language), heldout=items, seed=seed

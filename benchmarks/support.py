@@ -50,7 +50,7 @@ from benchmarks.conversation import (
 )
 from benchmarks.dialogues import Language, SplitName
 from benchmarks.embedded_scorer import embedded as embedded_judge
-from benchmarks.errors import DataError
+from benchmarks.errors import DataError, require_positive
 from benchmarks.judged import judges_by
 from benchmarks.model_user import AppraisalBy, ModelUser
 from benchmarks.persona import Persona, load_personas
@@ -194,8 +194,7 @@ def choose(people: Sequence[Persona], limit: int | None) -> list[Persona]:
     Raises:
         DataError: the limit is below 1.
     """
-    if limit is not None and limit < 1:
-        raise DataError(f"limit_users={limit}", "leaves nobody", "choose 1 or more")
+    require_positive(limit_users=limit)
     return list(people[:limit])
 
 

@@ -283,9 +283,10 @@ def _table(decision: Decision) -> Table:
         padding=(0, 1, 0, 0),
         caption=f"{people} people; one-sided bounds each way; even: at equal length",
     )
-    for name in ("metric", "champion", "candidate", "difference", "needed", ""):
-        left = name in ("metric", "")
+    for name in ("metric", "champion", "candidate", "difference", "needed"):
+        left = name == "metric"
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    table.add_column("", min_width=max(map(len, MARKS.values())), no_wrap=True)
     for found in decision.comparisons:
         table.add_row(
             found.metric,

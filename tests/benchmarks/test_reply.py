@@ -135,3 +135,9 @@ def test_a_reference_without_likelihoods_stops_the_eval(contexts: Path, tmp_path
 def test_too_few_people_to_compare_with_are_refused(contexts: Path) -> None:
     with pytest.raises(DataError, match=r"only 4 other people .* hold out at least 6"):
         reply(contexts=str(contexts), contrast=5)
+
+
+@pytest.mark.parametrize("count", ["dialogues", "per_dialogue", "contrast"])
+def test_counts_below_one_are_refused_before_anything_is_generated(count: str) -> None:
+    with pytest.raises(DataError, match=f"{count}=-3: leaves nothing; choose 1 or more"):
+        reply(**{count: -3})

@@ -75,3 +75,8 @@ def test_without_a_file_the_starter_items_that_training_never_sees_are_used() ->
 def test_no_instruction_in_the_language_is_an_error(instructions: Path) -> None:
     with pytest.raises(DataError, match=r"instructions.jsonl: none is in zh"):
         retention(path=str(instructions), language="zh")
+
+
+def test_no_items_is_no_task() -> None:
+    with pytest.raises(DataError, match="items=-1: leaves nothing"):
+        retention(items=-1)

@@ -126,7 +126,7 @@ def test_a_limit_keeps_the_first_in_their_order(people: Path) -> None:
 def test_a_limit_that_leaves_nobody_is_refused(limit: int) -> None:
     with pytest.raises(DataError) as error:
         support(limit_users=limit)
-    assert str(error.value) == f"limit_users={limit}: leaves nobody; choose 1 or more"
+    assert str(error.value) == f"limit_users={limit}: leaves nothing; choose 1 or more"
 
 
 def test_ids_stay_when_people_join(people: Path, tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ def alpha_at(alpha: float, number: int) -> float:
     return alpha * 6 / (math.pi**2 * number**2)
 
 
+def alpha_after(alpha: float, number: int) -> float:
+    """What is decided at `alpha` at look `number` costs so much at the next one."""
+    return alpha * (number / (number + 1)) ** 2
+
+
 def look(
     path: Path,
     candidate: RunRecord,

@@ -185,7 +185,9 @@ def _fit_pair(
     longer = max(
         pair.chosen,
         pair.rejected,
-        key=lambda reply: len(conversation_ids(tokenizer, [_as_assistant(reply)])),
+        key=lambda reply: len(
+            conversation_ids(tokenizer, [*system, *prompt, _as_assistant(reply)])
+        ),
     )
     kept = list(prompt)
     while kept:

@@ -99,8 +99,11 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
 
 def acquire(run: Run, material: Material) -> Checkpoint:
     """Phase 1: M0, fine-tuned on a limited set of dialogues plus instruction replay."""
+    from selfevo.chat_template import require_chat_template
     from selfevo.sft import train_sft
 
+    if not run.has("m0/checkpoint"):
+        require_chat_template(material.base, run.config.data.task_prompt)
     path = run.once(
         "m0/checkpoint",
         lambda work: train_sft(

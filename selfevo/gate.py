@@ -22,13 +22,14 @@ sets the `alpha` that a look is decided at.
 from collections.abc import Mapping, Sequence
 
 from judges.card import JudgeCard
+from results.ledger import alpha_after
 from results.paired import Incomparable, pair, refuse_unlike
 from results.prediction_powered import Estimate
 from results.records import RunRecord
 from results.stats import paired_p
 from selfevo.decision import Decision, Verdict
 from selfevo.gate_config import GateConfig
-from selfevo.gate_rules import judge_cap, judge_guard, judge_primary
+from selfevo.gate_rules import Level, judge_cap, judge_guard, judge_primary
 from selfevo.judge_trust import distrusted
 
 
@@ -50,7 +51,8 @@ def decide(
         config: Primary metric, guards, caps, error rate.
         cards: The judges' cards, by the metric that they gave.
         alpha: One-sided error of each bound at this look; None: all of `config.alpha`.
-        look: Its number, for the record.
+        look: Its number; from it follows at what price more people would be asked. None: no
+            looks are counted.
         anchor: The primary's difference from people's labels and the judge together, at a
             two-sided error of twice alpha: it decides instead of the judge alone, which then needs
             no card.
@@ -79,10 +81,12 @@ def decide(
     ]
     if distrust and not config.allow_untrusted_judge:
         return decision(Verdict.ERROR, distrust)
+    is_one_look = look is None or config.planned_people is not None
+    level = Level(spent, spent if is_one_look else alpha_after(spent, look))
     try:
         judged = [
-            judge_primary(candidate, champion, config, spent, anchor),
-            *(judge_guard(candidate, champion, rule, config, spent) for rule in config.guards),
+            judge_primary(candidate, champion, config, level, anchor),
+            *(judge_guard(candidate, champion, rule, config, level) for rule in config.guards),
             *(judge_cap(candidate, champion, rule, config) for rule in config.caps),
         ]
     except Incomparable as problem:

@@ -56,6 +56,14 @@ NAMED: Final = 3
 """People named in a reason."""
 
 
+class Level(NamedTuple):
+    """The error that a bound may have."""
+
+    now: float
+    later: float
+    """At the next look at these people: more of them would be one, and its price is higher."""
+
+
 class Judged(NamedTuple):
     """One comparison, and what there is to say if it did not pass."""
 
@@ -69,7 +77,7 @@ def judge_primary(
     candidate: RunRecord,
     champion: RunRecord,
     config: GateConfig,
-    alpha: float,
+    level: Level,
     anchor: Estimate | None,
 ) -> Judged:
     """The goal: a gain in the primary metric, at equal length too.
@@ -86,7 +94,7 @@ def judge_primary(
     worst = _worst(candidate, champion, config.primary, "down")
     tested = goal(
         paired.differences,
-        alpha=alpha,
+        alpha=level.now,
         delta_min=config.delta_min,
         length_d=_lengths_of(paired, candidate, champion, config),
         worst_d=None if worst is None else worst.differences,
@@ -96,9 +104,9 @@ def judge_primary(
     if anchor is not None:
         tested = _anchored(tested, anchor, config)
     comparison = _comparison(paired, tested, "primary", config.delta_min, "down").model_copy(
-        update=_beside(paired, tested, alpha)
+        update=_beside(paired, tested, level.now)
     )
-    detectable = None if anchor or config.planned_people else _detectable(tested, config, alpha)
+    detectable = None if anchor or config.planned_people else _detectable(tested, config, level.now)
     if comparison.outcome == "passed":
         return Judged(comparison, None, detectable)
     raw = tested.raw
@@ -106,7 +114,7 @@ def judge_primary(
         f"{paired.metric} {raw.mean:+.2f} ({raw.lower:+.2f} to {raw.upper:+.2f}, {raw.n} people)"
     )
     units = _units(paired.metric) if anchor is None else "labelled people"
-    why = _why_no_gain(tested, config, alpha, units)
+    why = _why_no_gain(tested, config, level, units)
     return Judged(comparison, f"{shown}: {why}", detectable)
 
 
@@ -120,23 +128,23 @@ def _beside(paired: Paired, tested: Tested, alpha: float) -> dict[str, object]:
     }
 
 
-def _why_no_gain(tested: Tested, config: GateConfig, alpha: float, units: str) -> str:
+def _why_no_gain(tested: Tested, config: GateConfig, level: Level, units: str) -> str:
     raw, even, wanted = tested.raw, tested.even, config.delta_min
     if raw.upper < wanted or raw.upper <= 0:
         gain = f"a gain of {wanted:g}" if wanted else "a gain"
         return f"{gain} is ruled out"
-    if raw.se == 0 and 0.5**raw.n > alpha:
-        more = _more(math.ceil(math.log2(1 / alpha)) - raw.n, "people")
+    if raw.se == 0 and 0.5**raw.n > level.now:
+        more = _more(math.ceil(math.log2(1 / level.later)) - raw.n, "people")
         return f"the same gain for everybody, which so few people may have by chance; {more}"
     if raw.lower > 0 and raw.mean >= wanted:
         if even is not None and not even.lower > 0:
-            return _longer_not_better(tested, config, alpha)
+            return _longer_not_better(tested, config, level.later)
         return "a gain of the scored ones, but not if the unscored ones were the worst possible"
     if raw.lower > 0:
         state, effect = f"a gain, but less than {wanted:g}", wanted - float(raw.mean)
     else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
         state, effect = "no gain shown", max(float(raw.mean), wanted - float(raw.mean))
-    return f"{state}; {_advice(raw, effect, alpha, config, units)}"
+    return f"{state}; {_advice(raw, effect, level.later, config, units)}"
 
 
 def _longer_not_better(tested: Tested, config: GateConfig, alpha: float) -> str:
@@ -153,7 +161,7 @@ def _longer_not_better(tested: Tested, config: GateConfig, alpha: float) -> str:
 
 
 def judge_guard(
-    candidate: RunRecord, champion: RunRecord, rule: Guard, config: GateConfig, alpha: float
+    candidate: RunRecord, champion: RunRecord, rule: Guard, config: GateConfig, level: Level
 ) -> Judged:
     """A metric that may not get worse by its margin.
 
@@ -166,7 +174,7 @@ def judge_guard(
         paired.differences,
         margin=rule.margin,
         worse=rule.worse,
-        alpha=alpha,
+        alpha=level.now,
         worst_d=None if worst is None else worst.differences,
         is_share=candidate.measures[rule.metric].scale == SHARE,
         planned_people=config.planned_people,
@@ -180,28 +188,28 @@ def judge_guard(
         return Judged(comparison, f"{shown}: worse by {rule.margin:g} or more")
     harm, upper = (raw.mean, raw.upper) if rule.worse == "up" else (-raw.mean, -raw.lower)
     if upper < rule.margin:
-        return Judged(comparison, f"{shown}: {_why_not_excluded(paired, rule, alpha)}")
-    advice = _advice(raw, abs(rule.margin - float(harm)), alpha, config, _units(rule.metric))
+        return Judged(comparison, f"{shown}: {_why_not_excluded(paired, rule, level)}")
+    advice = _advice(raw, abs(rule.margin - float(harm)), level.later, config, _units(rule.metric))
     return Judged(comparison, f"{shown}: harm of {rule.margin:g} not ruled out; {advice}")
 
 
-def _why_not_excluded(paired: Paired, rule: Guard, alpha: float) -> str:
+def _why_not_excluded(paired: Paired, rule: Guard, level: Level) -> str:
     """What keeps a guard open whose t bound excludes the harm."""
     if not is_binary(paired.differences):
         return "no such harm to the scored ones, but if the unscored ones were the worst possible"
     n_up, n_down = int((paired.differences > 0).sum()), int((paired.differences < 0).sum())
     n_worse, n_better = (n_up, n_down) if rule.worse == "up" else (n_down, n_up)
     n = len(paired.people)
-    larger = np.arange(n, MANY_TIMES * n)
-    excluded = score_excludes(
-        np.round(n_worse / n * larger), np.round(n_better / n * larger), larger, rule.margin, alpha
-    )
-    if excluded[0]:
+    if score_excludes(n_worse, n_better, n, rule.margin, level.now):
         return "no such harm to the scored ones, but if the unscored ones were the worst possible"
+    more = np.arange(n + 1, MANY_TIMES * n)
+    excluded = score_excludes(
+        np.round(n_worse / n * more), np.round(n_better / n * more), more, rule.margin, level.later
+    )
     few = f"{n_worse} people became worse; too few were asked to rule out {rule.margin:g}"
     if not excluded.any():
         return few
-    return f"{few}; {_more(int(larger[excluded.argmax()]) - n, 'people')}"
+    return f"{few}; {_more(int(more[excluded.argmax()]) - n, 'people')}"
 
 
 def judge_cap(candidate: RunRecord, champion: RunRecord, rule: Cap, config: GateConfig) -> Judged:

@@ -17,12 +17,14 @@ RUN/ledger.jsonl           how often the held-out people were asked, unless the 
 
 An artefact is written to `NAME.partial`, synced and renamed: what has its final name is whole.
 Resuming means finding the first one missing; a `.partial` folder holds what a long step can go on
-from.
+from. A recipe that changed is refused, unless nothing but data was drawn: who corrects a mistake
+that stopped the run at once has lost nothing.
 """
 
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,6 +41,7 @@ from selfevo.progress import step
 
 Record = TypeVar("Record", bound=BaseModel)
 
+RECIPE = "recipe.yaml"
 PACKAGES = (
     "selfevo",
     "inspect-ai",
@@ -100,8 +103,7 @@ class Run:
                 "--run folder"
             ) from None
         try:
-            self.once("recipe.yaml", lambda partial: _write(partial, dump_recipe(config)))
-            self._refuse_a_changed_recipe()
+            self._settle_the_recipe()
         except BaseException:
             self.close()
             raise
@@ -161,14 +163,36 @@ class Run:
         partial.replace(self.root / name)
         _sync(self.root)
 
-    def _refuse_a_changed_recipe(self) -> None:
-        stored = load_recipe(self.root / "recipe.yaml")
+    def _settle_the_recipe(self) -> None:
+        """Keep to the recipe that the run began with; until something is computed, it may change.
+
+        Raises:
+            RunError: it changed after that.
+        """
+        path = self.root / RECIPE
+        stored = load_recipe(path) if path.exists() else self.config
         changes = changed_keys(stored, self.config)
-        if changes:
+        # a recipe that a hand wrote is nobody's to replace: the folder is more than a run
+        is_ours = not changes or path.read_text("utf-8") == dump_recipe(stored)
+        if changes and (self._has_computed() or not is_ours):
             raise RunError(
                 f"{self.root}: was started with another recipe ({'; '.join(changes)}); "
                 "undo the change or choose another --run folder"
             )
+        if changes:
+            self._begin_again()
+        self.once(RECIPE, lambda partial: _write(partial, dump_recipe(self.config)))
+
+    def _has_computed(self) -> bool:
+        """Whether there is more than what was drawn from the data: a training or the start of one."""
+        return any(path.is_file() for path in (self.root / "m0").rglob("*"))
+
+    def _begin_again(self) -> None:
+        """Take away what was drawn for another recipe; that recipe last, if this is killed."""
+        drawn = ("run.json", "data/*.json", "data/*.jsonl", "round-*/contexts.jsonl")
+        for path in [path for pattern in drawn for path in self.root.glob(pattern)]:
+            path.unlink()
+        (self.root / RECIPE).unlink()
 
 
 def to_json(record: BaseModel) -> str:

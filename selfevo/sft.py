@@ -1,7 +1,8 @@
 """Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
 
 Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt
-are only read (`assistant_only_loss`, through the chat template's generation marks). The dialogues
+are only read (`assistant_only_loss`, through the chat template's generation marks; without them,
+by rendering the dialogue turn by turn). The dialogues
 of a batch are packed, without padding. Dialogues that are too long lose whole messages at their
 end, never half a message.
 """
@@ -13,15 +14,19 @@ from typing import Any
 import datasets
 import transformers
 from peft import LoraConfig
+from peft.tuners.tuners_utils import check_target_module_exists
+from torch import nn
 from trl import SFTConfig, SFTTrainer
 
 from benchmarks.dialogues import Dialogue
 from benchmarks.instructions import Instruction
+from selfevo.chat_template import marks_turns
 from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
+from selfevo.errors import UsageError
 from selfevo.forest_reading import can_read_forests, read_as_forest
 from selfevo.quiet import quiet_libraries
-from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain
+from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain, supervised
 from selfevo.training import (
     Fit,
     TrainingRecord,
@@ -35,6 +40,9 @@ from selfevo.training import (
 )
 
 
+ALL_LINEAR = "all-linear"
+
+
 def train_sft(
     base: Path,
     dialogues: Sequence[Dialogue],
@@ -45,7 +53,7 @@ def train_sft(
     """Train M0's adapter into the folder `work`; continues what a killed run left there.
 
     Raises:
-        UsageError: no dialogue fits `sft.max_length`.
+        UsageError: no dialogue fits `sft.max_length`, or LoRA names layers that are not there.
         RunError: the training diverged.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -54,15 +62,19 @@ def train_sft(
     tokenizer = load_tokenizer(base)
     fit = sft_rows(tokenizer, dialogues, replay, config)
     require_some(fit, "sft.max_length")
+    is_marked = marks_turns(tokenizer)
+    rows = fit.rows if is_marked else _supervised(tokenizer, fit.rows)
     transformers.set_seed(config.seed)  # the adapter's random start
     with quiet_libraries(), trained_positions_only():
         model = load_base(base, config)
+        lora = _lora(config)
+        require_modules(model, lora)
         trainer = SFTTrainer(
             model=model,
-            args=_arguments(config, work, model),
-            train_dataset=datasets.Dataset.from_list(fit.rows),
+            args=_arguments(config, work, model, is_marked=is_marked),
+            train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
-            peft_config=_lora(config),
+            peft_config=lora,
         )
         if can_read_forests(trainer.model):
             read_as_forest(trainer.model)
@@ -127,7 +139,32 @@ def fit_conversation(
     return kept
 
 
-def _arguments(config: RunConfig, work: Path, model: Any) -> SFTConfig:
+def require_modules(model: Any, lora: LoraConfig) -> None:
+    """Refuse a layer that the model does not have; PEFT passes over all but the last such name.
+
+    Raises:
+        UsageError: which name matches nothing, and what there is.
+    """
+    if lora.target_modules == ALL_LINEAR:
+        return
+    wanted = lora.target_modules
+    layers = dict(model.named_modules())
+    for name in [wanted] if isinstance(wanted, str) else sorted(wanted):
+        one = LoraConfig(target_modules=name if isinstance(wanted, str) else [name])
+        if not any(check_target_module_exists(one, layer) for layer in layers):
+            linear = {n.rpartition(".")[2] for n, m in layers.items() if isinstance(m, nn.Linear)}
+            raise UsageError(
+                f"sft.lora.target_modules: the model has no layer '{name}'; its linear ones are "
+                f"{', '.join(sorted(linear))}"
+            )
+
+
+def _supervised(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as TRL would make them, had the template marks."""
+    return [supervised(tokenizer, row["messages"])._asdict() for row in rows]
+
+
+def _arguments(config: RunConfig, work: Path, model: Any, *, is_marked: bool) -> SFTConfig:
     sft = config.sft
     shared = trainer_arguments(
         config,
@@ -139,7 +176,7 @@ def _arguments(config: RunConfig, work: Path, model: Any) -> SFTConfig:
     )
     return SFTConfig(
         **shared,
-        assistant_only_loss=True,
+        assistant_only_loss=is_marked,
         num_train_epochs=sft.epochs,
         learning_rate=sft.learning_rate,
         per_device_train_batch_size=sft.batch_size,

@@ -7,10 +7,18 @@ utterance is ever cut in its middle.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 ChatDict = dict[str, str]
 """One message as chat templates take it: `{"role": ..., "content": ...}`."""
+
+
+PROMPT: Final = {"add_generation_prompt": True, "enable_thinking": False}
+"""How a prompt is rendered: with the header of the assistant's turn.
+
+Of a model that can think aloud (Qwen3), with the empty thought that training puts there: left to
+the model, the tags would be part of the reply. Other templates do not know the argument.
+"""
 
 
 class Tokenizer(Protocol):
@@ -57,17 +65,12 @@ def plain(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[ChatDict]:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
-    """Token ids of `messages` followed by the header of the assistant's turn.
-
-    Of a model that can think aloud (Qwen3), with the empty thought that training puts there: left
-    to the model, the tags would be part of the reply. Other templates do not know the argument.
-    """
+    """Token ids of `messages` followed by the header of the assistant's turn."""
     ids: list[int] = tokenizer.apply_chat_template(
         plain(tokenizer, messages),
-        add_generation_prompt=True,
-        enable_thinking=False,
         tokenize=True,
         return_dict=False,
+        **PROMPT,
     )
     return ids
 
@@ -78,6 +81,44 @@ def conversation_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list
         plain(tokenizer, messages), tokenize=True, return_dict=False
     )
     return ids
+
+
+class Supervised(NamedTuple):
+    """A conversation for training; the names are those of TRL's columns."""
+
+    input_ids: list[int]
+    assistant_masks: list[int]
+    """1 where a token is the assistant's: of what it says, and of the end of its turn."""
+
+
+def supervised(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> Supervised:
+    """Where the assistant speaks, of a template that does not mark it: rendered turn by turn.
+
+    Raises:
+        ValueError: the template renders a turn otherwise once something follows it.
+    """
+    whole = _rendered(tokenizer, messages)
+    spans: list[tuple[int, int]] = []
+    for number, message in enumerate(messages):
+        if message["role"] == "assistant":
+            before = _rendered(tokenizer, messages[:number], **PROMPT)
+            spoken = _rendered(tokenizer, messages[: number + 1])
+            if not (spoken.startswith(before) and whole.startswith(spoken)):
+                raise ValueError("the chat template renders a turn otherwise once more follows")
+            spans.append((len(before), len(spoken)))
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    mask = [
+        int(any(start <= begin < end for start, end in spans))
+        for begin, _ in encoded["offset_mapping"]
+    ]
+    return Supervised(list(encoded["input_ids"]), mask)
+
+
+def _rendered(tokenizer: Tokenizer, messages: Sequence[ChatDict], **options: bool) -> str:
+    text: str = tokenizer.apply_chat_template(
+        plain(tokenizer, messages), tokenize=False, **options
+    )
+    return text
 
 
 def fit_prompt(tokenizer: Tokenizer, messages: Sequence[ChatDict], max_tokens: int) -> Fitted:

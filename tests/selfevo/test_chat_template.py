@@ -1,9 +1,14 @@
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selfevo import embedded
-from selfevo.errors import ModelFetchError
+from selfevo.errors import ModelFetchError, UsageError
+from selfevo.tokens import plain, supervised
 
 transformers = pytest.importorskip("transformers", reason="needs the [train] extra")
 
@@ -96,3 +101,101 @@ def test_trl_takes_the_template_as_it_is(tokenizer):
     templates = pytest.importorskip("trl.chat_template_utils", reason="needs the [train] extra")
     assert templates.get_training_chat_template(tokenizer) is None
     assert templates.is_chat_template_stop_token_trained(tokenizer)
+
+
+@given(
+    messages=conversations.filter(
+        lambda ms: ms[0]["role"] != "assistant" and all(encodes_whole(m["content"]) for m in ms)
+    )
+)
+def test_rendered_turn_by_turn_the_same_tokens_are_the_assistants(tokenizer, messages):
+    """Templates without marks are trained on what their marks would be."""
+    marked = tokenizer.apply_chat_template(
+        plain(tokenizer, messages), return_assistant_tokens_mask=True, return_dict=True
+    )
+    found = supervised(tokenizer, messages)
+    assert found.input_ids == marked["input_ids"]
+    assert found.assistant_masks == marked["assistant_masks"]
+
+
+# base models with templates of their own
+
+
+@pytest.fixture
+def base_with(tiny_model, tmp_path):
+    """A base model's folder with another template, whose special tokens its tokenizer knows."""
+
+    def base_with(template: str | None) -> Path:
+        path = tmp_path / "base"
+        shutil.copytree(tiny_model, path)
+        (path / "chat_template.jinja").unlink()
+        if template is not None:
+            own = transformers.AutoTokenizer.from_pretrained(path)
+            tokens = re.findall(r"<\|[^<>{}'\"]+\|>|</?s>|<(?:start|end)_of_turn>", template)
+            own.add_special_tokens({"additional_special_tokens": sorted(set(tokens))})
+            own.bos_token, own.eos_token, own.chat_template = "<s>", "</s>", template
+            own.save_pretrained(path)
+        return path
+
+    return base_with
+
+
+def family(name: str) -> str:
+    """A template as its models have it: TRL keeps them to compare."""
+    trl = pytest.importorskip("trl", reason="needs the [train] extra")
+    folder = Path(trl.__file__).with_name("chat_templates")
+    return (folder / f"{name}.jinja").read_text("utf-8")
+
+
+MISTRAL = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content %}
+{%- set messages = messages[1:] %}{% endif %}{% for m in messages %}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}
+{{- raise_exception('roles must alternate') }}{% endif %}
+{%- if m.role == 'user' %}{% if loop.last and system is defined %}
+{{- '[INST] ' + system + '\\n\\n' + m.content + '[/INST]' }}{% else %}
+{{- '[INST] ' + m.content + '[/INST]' }}{% endif %}
+{%- else %}{{- ' ' + m.content + '</s>' }}{% endif %}{% endfor %}"""
+"""In the manner of Mistral's: the system message stands in the last turn of the user."""
+
+
+@pytest.mark.parametrize(
+    ("template", "task_prompt", "is_marked"),
+    [
+        (family("llama3"), "Be kind.", True),
+        (family("llama3_1"), "Be kind.", False),
+        (family("llama3_2"), "Be kind.", False),
+        (family("qwen2_5"), "Be kind.", True),
+        (family("qwen3"), "Be kind.", True),
+        (family("gemma3"), "Be kind.", True),
+        (MISTRAL, None, False),
+    ],
+)
+def test_a_base_model_of_a_known_family_can_be_trained(base_with, template, task_prompt, is_marked):
+    from selfevo.chat_template import marks_turns, require_chat_template
+
+    base = base_with(template)
+    require_chat_template(base, task_prompt)
+    assert marks_turns(transformers.AutoTokenizer.from_pretrained(base)) is is_marked
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (None, "the tokenizer has no chat template; add chat_template.jinja"),
+        (family("gemma"), r"refuses a system message \(System role not supported\)"),
+        ("{{ raise_exception('one turn only') }}", r"refuses a dialogue \(one turn only\)"),
+        (MISTRAL, "renders a turn otherwise once more follows, and it does not mark"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no reply would learn to end"),
+        (
+            "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}</s>"
+            "{% endfor %}",
+            "no reply would learn to end",
+        ),
+    ],
+)
+def test_one_that_cannot_say_what_a_run_says_is_refused(base_with, template, told):
+    from selfevo.chat_template import require_chat_template
+
+    base = base_with(template)
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(base))}: .*{told}"):
+        require_chat_template(base, "Be kind.")

@@ -1,3 +1,4 @@
+import copy
 import math
 import shutil
 
@@ -315,6 +316,17 @@ def test_texts_cannot_end_a_turn_or_open_another(finishing_model, tokenizer):
     for side in ("chosen", "rejected"):
         ids = tokenizer.apply_chat_template(row["prompt"] + row[side], return_dict=False)
         assert ids.count(start) == 2
+
+
+def test_a_reply_is_measured_after_its_dialogue(finishing_model, tokenizer):
+    """Templates of Gemma and Mistral refuse a dialogue that begins with the assistant."""
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% if messages[0].role == 'assistant' %}{{ raise_exception('roles must alternate') }}"
+        "{% endif %}" + tokenizer.chat_template
+    )
+    config = toy_config(finishing_model)
+    assert dpo.dpo_rows(strict, toy_pairs(), config) == dpo.dpo_rows(tokenizer, toy_pairs(), config)
 
 
 # what is left

@@ -8,6 +8,7 @@ import pytest
 from selfevo import evolve as loop
 from selfevo.checkpoint import content_hash
 from selfevo.decision import Decision, Verdict
+from selfevo.errors import UsageError
 from selfevo.evolve import Champion, evolve
 from selfevo.pairs import read_pairs
 
@@ -152,6 +153,17 @@ def test_pairs_that_do_not_fit_are_not_counted(finishing_model, m0):
     assert found is not None, reason
     assert int(found[1]) + int(found[2]) == 6
     assert int(found[1]) > 0
+
+
+def test_a_template_that_cannot_say_it_is_refused_before_the_training(
+    finishing_model, tmp_path, monkeypatch
+):
+    base = shutil.copytree(finishing_model, tmp_path / "base")
+    template = base / "chat_template.jinja"
+    template.write_text("{{ raise_exception('System role not supported') }}", encoding="utf-8")
+    monkeypatch.setattr("selfevo.sft.train_sft", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UsageError, match="refuses a dialogue .System role not supported."):
+        evolve(toy_config(base), tmp_path / "run")
 
 
 def test_the_lock_is_released_though_a_step_fails(finishing_model, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from statistics import NormalDist, stdev
 
 import pytest
 
+from results.ledger import alpha_at
 from results.prediction_powered import difference_estimate
 from results.records import Measure, RunRecord
 from selfevo.decision import Decision, Verdict
@@ -105,6 +106,38 @@ def test_a_growing_evaluation_says_how_far_it_has_to_grow(guards: tuple[Guard, .
     enough = 60 + more(at(60))
     assert at(enough).promoted
     assert more(at(enough - 1)) == 1
+
+
+@pytest.mark.parametrize(("look", "z"), [(1, 2.428), (2, 2.708)])
+def test_more_people_are_another_look_at_its_higher_price(look: int, z: float) -> None:
+    found = decide(
+        make_record("m1", specificity=spread(40, 0.25, 1.0)),
+        make_record("m0", specificity=[0.0] * 40),
+        gate(delta_min=0),
+        alpha=alpha_at(0.05, look),
+        look=look,
+    )
+    # z of the next look's alpha and of 80% power, and two people for the t quantile
+    assert 40 + more(found) == pytest.approx(((z + 0.842) / 0.25) ** 2 + 2, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("worse", "scale"), [(spread(60, 0.0, 1.0), None), ([1.0, *[0.0] * 19], SHARE)]
+)
+def test_a_guard_counts_the_next_look_too(
+    worse: list[float], scale: tuple[float, float] | None
+) -> None:
+    n, rule = len(worse), Guard(metric="harm", margin=0.12, worse="up")
+
+    def record(name: str, harm: list[float], gain: float) -> RunRecord:
+        measures = {"harm": make_measure(harm, scale=scale)}
+        return make_record(name, measures=measures, specificity=[gain] * n)
+
+    def at(look: int | None) -> int:
+        candidate, champion = record("m1", worse, 2.0), record("m0", [0.0] * n, 0.0)
+        return more(decide(candidate, champion, gate(guards=(rule,)), alpha=0.03, look=look))
+
+    assert at(None) < at(2) < at(1)  # from the first to the second the price rises the most
 
 
 def test_a_cap_of_a_growing_evaluation_says_so_too() -> None:

@@ -152,12 +152,35 @@ def test_a_closed_run_can_be_continued(run: Run) -> None:
     Run(run.root, CONFIG)
 
 
+CHANGED = RunConfig.model_validate({"name": "toy", "seed": 8, "dpo": {"beta": 0.5}})
+
+
 def test_another_recipe_is_refused_with_what_changed(run: Run) -> None:
+    run.once("m0/checkpoint.partial/trainer/state.json", Path.touch)
     run.close()
-    changed = RunConfig.model_validate({"name": "toy", "seed": 8, "dpo": {"beta": 0.5}})
     with pytest.raises(RunError, match=r"\(dpo.beta: 0.1 -> 0.5; seed: 7 -> 8\)"):
-        Run(run.root, changed)
+        Run(run.root, CHANGED)
     Run(run.root, CONFIG)  # the refusal let go of the lock
+
+
+def test_a_recipe_may_be_corrected_until_something_is_computed(run: Run) -> None:
+    """What was drawn for the old one is not taken for the new one's; nothing else is touched."""
+    for name in ("run.json", "data/train.jsonl", "data/report.json", "round-1/contexts.jsonl"):
+        run.once(name, lambda partial: partial.write_text("old"))
+    (run.root / "m0/checkpoint.partial").mkdir(parents=True)  # refused before its first step
+    (run.root / "data/mine.txt").write_text("kept")
+    run.close()
+    Run(run.root, CHANGED).close()
+    files = {str(p.relative_to(run.root)) for p in run.root.rglob("*") if p.is_file()}
+    assert files == {".lock", "recipe.yaml", "data/mine.txt"}
+    Run(run.root, CHANGED)
+
+
+def test_a_recipe_that_a_hand_wrote_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: toy\n")
+    with pytest.raises(RunError, match="was started with another recipe"):
+        Run(tmp_path, CHANGED)
+    assert (tmp_path / "recipe.yaml").read_text() == "name: toy\n"
 
 
 def test_a_damaged_recipe_of_a_run_is_named_and_lets_go_of_the_lock(run: Run) -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 
@@ -173,6 +174,36 @@ def test_the_seed_decides_the_adapter(finishing_model, m0, tmp_path):
     weights = "adapter_model.safetensors"
     assert (tmp_path / "same" / weights).read_bytes() == (m0 / weights).read_bytes()
     assert (tmp_path / "other" / weights).read_bytes() != (m0 / weights).read_bytes()
+
+
+def test_a_template_without_marks_gives_the_same_adapter(finishing_model, m0, tmp_path):
+    base = shutil.copytree(finishing_model, tmp_path / "base")
+    file = base / "chat_template.jinja"
+    template = file.read_text("utf-8")
+    file.write_text(re.sub(r"{%- (end)?generation -%}", "", template), encoding="utf-8")
+    assert file.read_text("utf-8") != template
+    sft.train_sft(base, DIALOGUES, (), toy_config(base), tmp_path / "m0")
+    weights = "adapter_model.safetensors"
+    assert (tmp_path / "m0" / weights).read_bytes() == (m0 / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [(["q_proj", "v_prj"], "v_prj"), ("model.*.v_prj", r"model\.\*\.v_prj")],
+)
+def test_a_layer_that_is_not_there_is_wrong_use(finishing_model, tmp_path, modules, named):
+    lora = {"target_modules": modules}
+    config = toy_config(finishing_model, sft={"lora": lora})
+    told = rf"^sft.lora.target_modules: the model has no layer '{named}'; .*down_proj.*v_proj$"
+    with pytest.raises(UsageError, match=told):
+        sft.train_sft(finishing_model, DIALOGUES, (), config, tmp_path / "m0")
+
+
+@pytest.mark.parametrize("modules", [["q_proj", "embed_tokens"], ".*layers.0.*v_proj"])
+def test_layers_may_be_named_as_peft_reads_them(finishing_model, modules):
+    lora = {"target_modules": modules}
+    config = toy_config(finishing_model, sft={"lora": lora})
+    sft.require_modules(training.load_base(finishing_model, config), sft._lora(config))
 
 
 def train_until_killed(model, work):

@@ -81,7 +81,8 @@ def judged(
         seed: Of the draw of other people's cards.
 
     Raises:
-        DataError: an argument is none of the above, or the rubric needs a card.
+        DataError: an argument is none of the above, the rubric needs a card, or somebody has no
+            other person to exchange cards with.
     """
     for name, value, known in (
         ("persona", persona, get_args(CardShown)),
@@ -93,6 +94,8 @@ def judged(
     bench = _Bench(rubric, users, JudgeSettings(call=call, logprobs=logprobs), seed)
     if persona == "none":
         bench.refuse_without_card()
+    if persona == "shuffled":
+        bench.refuse_without_others()
 
     async def ask(state: TaskState) -> _Votes:
         return await bench.votes(state, persona)
@@ -112,8 +115,12 @@ def personalization(
 
     Of a panel each judge's own gap counts, over the judges that answered both times. The arguments
     are those of `judged`.
+
+    Raises:
+        DataError: somebody has no other person to exchange cards with.
     """
     bench = _Bench("personalization", users, JudgeSettings(call=call, logprobs=logprobs), seed)
+    bench.refuse_without_others()
 
     async def ask(state: TaskState) -> _Votes:
         own = await bench.votes(state, "true")
@@ -242,22 +249,25 @@ def another(persona: Persona, people: Sequence[Persona], seed: int) -> Persona:
     Raises:
         DataError: there is nobody.
     """
-    others = [
+    others = (
         p
         for p in people
         if p.id != persona.id
         and p.language == persona.language
         and (p.need != persona.need or p.need is None)
-    ]
-    if not others:
+    )
+    chosen = min(
+        others,
+        key=lambda p: hashlib.sha256(f"{seed}\n{persona.id}\n{p.id}".encode()).digest(),
+        default=None,
+    )
+    if chosen is None:
         raise DataError(
             f"card '{persona.id}'",
             "there is nobody else of this language with another need",
             "give a file with more people",
         )
-    return min(
-        others, key=lambda p: hashlib.sha256(f"{seed}\n{persona.id}\n{p.id}".encode()).digest()
-    )
+    return chosen
 
 
 def broken_conversation(state: TaskState) -> str | None:
@@ -320,6 +330,15 @@ class _Bench:
                 "is about a person, and persona=none shows no card",
                 "use persona=true, or another rubric",
             )
+
+    def refuse_without_others(self) -> None:
+        """Cards are exchanged only where everybody has somebody: seen before a judge is paid.
+
+        Raises:
+            DataError: somebody has nobody.
+        """
+        for persona in self._people if self._needs_persona else ():
+            another(persona, self._people, self._seed)
 
     async def votes(self, state: TaskState, shown: CardShown) -> _Votes:
         """Ask every model in the role `judge`."""

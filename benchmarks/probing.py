@@ -22,7 +22,7 @@ from benchmarks.contexts import Context, contexts_of, sample_contexts
 from benchmarks.dialogues import load_dialogues
 from benchmarks.errors import DataError
 from benchmarks.pairwise import nothing_to_do, preferred, refuse_no_comparison
-from judges.absolute import JudgeSettings
+from judges.absolute import JudgeSettings, value_names
 from judges.material import Material, PersonCard, Turn
 from judges.probes import Probe, probe_replies
 from judges.rubric import load_rubric
@@ -50,8 +50,14 @@ def probing(path: str, rubric: str = "personalization", contexts: int = 40, seed
         rubric: Name of a shipped rubric, or a YAML file.
         contexts: How many, at most one a dialogue.
         seed: Of the draw.
+
+    Raises:
+        DataError: the rubric gives no score, so that no reply can have a lower one.
     """
-    load_rubric(rubric)  # refuses an unknown one before the data are read
+    asked = load_rubric(rubric)
+    if "score" not in value_names(asked):
+        what = "has criteria that do not add up to a score"
+        raise DataError(f"rubric '{asked.name}'", what, "probe by another rubric")
     variants = probe_variants(Path(path), n=contexts, seed=seed)
     return Task(
         dataset=MemoryDataset([_sample(variant) for variant in variants], name="probing"),

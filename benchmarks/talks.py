@@ -13,6 +13,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from benchmarks.conversation import Conversation, conversation_of
 from benchmarks.dialogues import Dialogue, Language
 from benchmarks.errors import DataError
+from benchmarks.logs import BROKEN
 from benchmarks.persona import Persona, load_personas
 
 
@@ -72,7 +73,7 @@ def read_talks(path: Path, users: Path | None = None) -> TalkLog:
         raise DataError(str(path), "no such log", "give the path of an .eval file")
     try:
         log = read_eval_log(str(path))
-    except ValueError as error:
+    except BROKEN as error:
         raise DataError(str(path), "is no log of Inspect", "give an .eval file") from error
     cards = {persona.id: persona for persona in load_personas(users or _users_of(log))}
     talks = [_talk(sample, cards) for sample in log.samples or []]

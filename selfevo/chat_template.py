@@ -83,9 +83,7 @@ def _require_ends(base: Path, tokenizer: Any, trained: Sequence[ChatDict]) -> No
         )
 
 
-def _ends_with_an_added_token(
-    base: Path, tokenizer: Any, trained: Sequence[ChatDict]
-) -> bool:
+def _ends_with_an_added_token(base: Path, tokenizer: Any, trained: Sequence[ChatDict]) -> bool:
     """As TRL asks it of a template with marks: of a turn, the last token that is no white space."""
     try:
         ids, mask = supervised(tokenizer, trained)

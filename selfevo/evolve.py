@@ -73,7 +73,7 @@ def evolve(config: RunConfig, root: Path) -> Outcome:
     judge_cards(config)  # what cannot be is refused now, not after the training
     require_models(config)
     require_generator(config.generation)
-    run = Run(root, config)
+    run = Run(root, _in_place(config))
     try:
         material = gather(run)
         m0 = acquire(run, material)
@@ -191,6 +191,15 @@ def foretell(run: Run, rounds: list[Round], champion: Checkpoint) -> None:
         console.print(told(plan(record, champion.record, gate, alpha=price.alpha)))
     except Incomparable:  # the last decision says why
         return
+
+
+def _in_place(config: RunConfig) -> RunConfig:
+    """With a ledger that is the same file wherever the run is continued: else looks are lost."""
+    ledger = config.gate.ledger
+    if ledger is None:
+        return config
+    gate = config.gate.model_copy(update={"ledger": ledger.absolute()})
+    return config.model_copy(update={"gate": gate})
 
 
 def _ledger(run: Run) -> Path:

@@ -81,8 +81,8 @@ def decide(
     ]
     if distrust and not config.allow_untrusted_judge:
         return decision(Verdict.ERROR, distrust)
-    is_one_look = look is None or config.planned_people is not None
-    level = Level(spent, spent if is_one_look else alpha_after(spent, look))
+    grows = config.planned_people is not None
+    level = Level(spent, spent if look is None or grows else alpha_after(spent, look))
     try:
         judged = [
             judge_primary(candidate, champion, config, level, anchor),

@@ -24,7 +24,6 @@ that stopped the run at once has lost nothing.
 import json
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -184,7 +183,7 @@ class Run:
         self.once(RECIPE, lambda partial: _write(partial, dump_recipe(self.config)))
 
     def _has_computed(self) -> bool:
-        """Whether there is more than what was drawn from the data: a training or the start of one."""
+        """Whether there is more than what was drawn from the data: a training, or its start."""
         return any(path.is_file() for path in (self.root / "m0").rglob("*"))
 
     def _begin_again(self) -> None:

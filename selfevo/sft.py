@@ -39,7 +39,6 @@ from selfevo.training import (
     trainer_arguments,
 )
 
-
 ALL_LINEAR = "all-linear"
 
 

@@ -115,9 +115,7 @@ def supervised(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> Supervised
 
 
 def _rendered(tokenizer: Tokenizer, messages: Sequence[ChatDict], **options: bool) -> str:
-    text: str = tokenizer.apply_chat_template(
-        plain(tokenizer, messages), tokenize=False, **options
-    )
+    text: str = tokenizer.apply_chat_template(plain(tokenizer, messages), tokenize=False, **options)
     return text
 
 

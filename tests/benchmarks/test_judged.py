@@ -239,6 +239,23 @@ def test_nobody_else_is_an_error(tmp_path):
         another(alone, [alone], seed=7)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda users: judges_by("personalization", users),
+        lambda users: judged("preference_discrepancy", persona="shuffled", users=users),
+    ],
+)
+def test_it_is_one_before_anybody_is_paid(tmp_path, make):
+    rows = make_strangers(3)
+    for row in rows:
+        row["need"] = "listen"
+    alike = str(write_people(tmp_path / "alike.jsonl", rows))
+    with pytest.raises(DataError, match="there is nobody else of this language with another need"):
+        make(alike)
+    assert judged("fluency", persona="shuffled", users=alike)  # which shows no card
+
+
 def test_the_card_in_words_is_about_somebody_else(people):
     card = person_card(load_personas(people)[0])
     assert not re.search(r"\b(?:you|your|yourself)\b", f"{card.profile} {card.need}", re.IGNORECASE)

@@ -5,12 +5,13 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 from inspect_ai import eval
 
 from benchmarks.errors import DataError
 from benchmarks.probing import HUMAN, position, probe_variants, probing
 from judges.probes import Probe
-from judges.rubric import load_rubric
+from judges.rubric import dump_rubric, load_rubric
 from selfevo.judge_probes import probe_embedded, read_probes
 from tests.judges.bench import FakeJudge, judge_by, judge_saying
 
@@ -53,6 +54,15 @@ def test_every_context_has_a_persons_reply_each_probe_and_a_strangers_card(escon
         said = variant.material.turns[-1].text
         is_human = variant.name in (HUMAN, Probe.SHUFFLED_PERSONA)
         assert (said == variant.context.human_reply) == is_human
+
+
+def test_a_rubric_without_a_score_can_fool_nobody(esconv, tmp_path):
+    own = yaml.safe_load(dump_rubric(load_rubric("fluency")))
+    own["adds_up"] = False
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(own), encoding="utf-8")
+    with pytest.raises(DataError, match="do not add up to a score; probe by another rubric"):
+        probing(str(esconv), rubric=str(path))
 
 
 def run(task, judge: FakeJudge, log_dir: Path):

@@ -98,10 +98,19 @@ def test_the_people_may_have_moved(people: Path, tmp_path: Path) -> None:
 def test_what_is_no_log_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such log"):
         read_talks(tmp_path / "absent.eval")
-    for name in ("junk.eval", "junk.json", "junk.txt"):
-        (tmp_path / name).write_text("junk", encoding="utf-8")
+    texts = {"junk.eval": "junk", "junk.json": "junk", "junk.txt": "junk", "other.json": "[1]"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=f"{name}: is no log of Inspect"):
             read_talks(tmp_path / name)
+
+
+def test_a_log_that_was_cut_off_says_so(people: Path, tmp_path: Path) -> None:
+    whole = path_of(talked(people, get_model("control/stock"), tmp_path))
+    part = tmp_path / "part.eval"
+    part.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"part\.eval: is no log of Inspect"):
+        read_talks(part)
 
 
 def test_a_log_without_conversation_says_so(tmp_path: Path) -> None:

@@ -147,9 +147,9 @@ def family(name: str) -> str:
     return (folder / f"{name}.jinja").read_text("utf-8")
 
 
-MISTRAL = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content %}
-{%- set messages = messages[1:] %}{% endif %}{% for m in messages %}
-{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}
+MISTRAL = """{{ bos_token }}{% if messages[0].role == 'system' %}
+{%- set system = messages[0].content %}{% set messages = messages[1:] %}{% endif %}
+{%- for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}
 {{- raise_exception('roles must alternate') }}{% endif %}
 {%- if m.role == 'user' %}{% if loop.last and system is defined %}
 {{- '[INST] ' + system + '\\n\\n' + m.content + '[/INST]' }}{% else %}

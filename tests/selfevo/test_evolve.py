@@ -7,8 +7,9 @@ import pytest
 
 from selfevo import evolve as loop
 from selfevo.checkpoint import content_hash
+from selfevo.config import load_recipe
 from selfevo.decision import Decision, Verdict
-from selfevo.errors import UsageError
+from selfevo.errors import RunError, UsageError
 from selfevo.evolve import Champion, evolve
 from selfevo.pairs import read_pairs
 
@@ -155,6 +156,29 @@ def test_pairs_that_do_not_fit_are_not_counted(finishing_model, m0):
     assert int(found[1]) > 0
 
 
+def test_a_run_that_is_continued_elsewhere_keeps_its_ledger(finishing_model, tmp_path, monkeypatch):
+    config = toy_config(finishing_model, gate={"ledger": "looks.jsonl"})
+
+    def fail(*arguments):
+        work = arguments[-1]
+        work.mkdir(exist_ok=True)
+        (work / "begun").touch()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("selfevo.sft.train_sft", fail)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="the disk is full"):
+        evolve(config, tmp_path / "run")
+    stored = load_recipe(tmp_path / "run/recipe.yaml")
+    assert stored.gate.ledger == tmp_path / "looks.jsonl"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"gate.ledger: .*looks.jsonl. -> .*elsewhere/looks"):
+        evolve(config, tmp_path / "run")
+    with pytest.raises(OSError, match="the disk is full"):
+        evolve(stored, tmp_path / "run")
+
+
 def test_a_template_that_cannot_say_it_is_refused_before_the_training(
     finishing_model, tmp_path, monkeypatch
 ):
@@ -162,7 +186,7 @@ def test_a_template_that_cannot_say_it_is_refused_before_the_training(
     template = base / "chat_template.jinja"
     template.write_text("{{ raise_exception('System role not supported') }}", encoding="utf-8")
     monkeypatch.setattr("selfevo.sft.train_sft", lambda *_: pytest.fail("trained"))
-    with pytest.raises(UsageError, match="refuses a dialogue .System role not supported."):
+    with pytest.raises(UsageError, match=r"refuses a dialogue \(System role not supported\)"):
         evolve(toy_config(base), tmp_path / "run")
 
 

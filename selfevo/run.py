@@ -36,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfevo.config import RunConfig, changed_keys, dump_recipe, load_recipe
 from selfevo.errors import RunError
-from selfevo.progress import step
+from selfevo.progress import console, step
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -170,15 +170,19 @@ class Run:
         """
         path = self.root / RECIPE
         stored = load_recipe(path) if path.exists() else self.config
-        changes = changed_keys(stored, self.config)
+        changes = "; ".join(changed_keys(stored, self.config))
         # a recipe that a hand wrote is nobody's to replace: the folder is more than a run
         is_ours = not changes or path.read_text("utf-8") == dump_recipe(stored)
         if changes and (self._has_computed() or not is_ours):
             raise RunError(
-                f"{self.root}: was started with another recipe ({'; '.join(changes)}); "
+                f"{self.root}: was started with another recipe ({changes}); "
                 "undo the change or choose another --run folder"
             )
         if changes:
+            console.print(
+                f"recipe: changed before anything was computed ({changes}): drawn anew",
+                markup=False,
+            )
             self._begin_again()
         self.once(RECIPE, lambda partial: _write(partial, dump_recipe(self.config)))
 

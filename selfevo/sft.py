@@ -1,10 +1,9 @@
 """Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
 
 Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt
-are only read (`assistant_only_loss`, through the chat template's generation marks; without them,
-by rendering the dialogue turn by turn). The dialogues
-of a batch are packed, without padding. Dialogues that are too long lose whole messages at their
-end, never half a message.
+are only read (`assistant_only_loss`, through the chat template's generation marks; without them, by
+rendering the dialogue turn by turn). The dialogues of a batch are packed, without padding.
+Dialogues that are too long lose whole messages at their end, never half a message.
 """
 
 from collections.abc import Sequence

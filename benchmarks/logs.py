@@ -178,7 +178,7 @@ def _told(name: str, value: JsonValue, characters: int) -> str:
     if name == "system_message":
         return f"prompt {hashed}"
     if isinstance(value, int | float):
-        return f"{'T' if name == 'temperature' else name}={value:g}"
+        return f"{'T' if name == 'temperature' else name}={value:.15g}"
     return f"{name}={text if text.isalnum() and len(text) <= SHOWN else hashed}"
 
 

@@ -339,7 +339,8 @@ def among(d_CRN: FloatArray, alpha: float) -> Codes:
         found_CR[best_R, rounds] = goal(d_CRN[best_R, rounds], alpha=share_R).finding
         left = len(d_CRN) - place - 1
         if left:
-            share_R = np.where(p_CR[best_R, rounds] < share_R, alpha / left, share_R)
+            gained_R = found_CR[best_R, rounds] == Finding.PASSED
+            share_R = np.where(gained_R, alpha / left, share_R)
     return found_CR
 
 

@@ -31,6 +31,9 @@ from results.stats import (
 
 Codes = npt.NDArray[np.int8]
 
+SLACK = 1e-9
+"""Of a mean that is to reach a threshold: 0.2 from everybody is 0.2 whatever a sum makes of it."""
+
 
 class Finding(IntEnum):
     """Of one comparison: shown to be right, shown to be wrong, or neither."""
@@ -87,18 +90,18 @@ def goal(
     even = _even(d, length_d, alpha, planned_people)
     worst = _at_worst(worst_d, alpha, planned_people)
     worst_even = _even(worst_d, worst_length_d, alpha, planned_people)
-    # equal gains have no spread, and a few of them are chance: as many heads in a row
-    by_chance = (raw.se == 0) & (0.5**raw.n > np.asarray(alpha))
-    passed = (raw.lower > 0) & (raw.mean >= delta_min) & ~by_chance
-    failed = (raw.upper <= 0) | (raw.upper < delta_min)
+    wanted = delta_min - SLACK
+    passed = (raw.lower > 0) & (raw.mean >= wanted)
+    failed = (raw.upper <= 0) | (raw.upper < wanted)
     if even is not None:
         passed = passed & (even.lower > 0)
         failed = failed | (even.upper <= 0)
     if worst is not None:
-        passed = passed & (worst.lower > 0) & (worst.mean >= delta_min)
+        passed = passed & (worst.lower > 0) & (worst.mean >= wanted)
     if worst_even is not None:
         passed = passed & (worst_even.lower > 0)
-    return Tested(raw, even, worst, _codes(passed, failed))
+    by_chance = may_be_chance(raw, alpha)
+    return Tested(raw, even, worst, _codes(passed & ~by_chance, failed & ~by_chance))
 
 
 def guard(
@@ -132,7 +135,8 @@ def guard(
         for values in (d, worst_d):
             if values is not None and is_binary(values):
                 passed = passed & _few_changed_excludes(values, margin, worse, alpha)
-    return Tested(raw, None, worst, _codes(passed, _harm(raw, worse).lower >= margin))
+    failed = (_harm(raw, worse).lower >= margin) & ~may_be_chance(raw, alpha)
+    return Tested(raw, None, worst, _codes(passed, failed))
 
 
 def cap(
@@ -172,6 +176,14 @@ def evidence_below(events: npt.ArrayLike, n: int, rate: float) -> npt.NDArray[np
     )
     with np.errstate(over="ignore"):  # of very many people, infinitely much
         return np.asarray(np.exp(log_mean - count * np.log(rate) - (n - count) * np.log1p(-rate)))
+
+
+def may_be_chance(found: Bounds, alpha: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether so few people changed alike that it is no evidence: as many heads in a row.
+
+    Equal changes have no spread, so their t bounds lie on the mean, however few people there are.
+    """
+    return np.asarray((found.se == 0) & (0.5**found.n > np.asarray(alpha)))
 
 
 def is_binary(d: npt.ArrayLike) -> bool:

@@ -55,16 +55,13 @@ class Price(NamedTuple):
     number: int
     alpha: float
     """At which this look is decided."""
+    later: float
+    """At which the next look at these people will be; of one that grows, this look goes on."""
 
 
 def alpha_at(alpha: float, number: int) -> float:
     """The error that look `number` may have, so that all looks together have at most `alpha`."""
     return alpha * 6 / (math.pi**2 * number**2)
-
-
-def alpha_after(alpha: float, number: int) -> float:
-    """What is decided at `alpha` at look `number` costs so much at the next one."""
-    return alpha * (number / (number + 1)) ** 2
 
 
 def look(
@@ -104,7 +101,7 @@ def look(
         raise RecordError(
             f"{path}: the ledger cannot be written ({error.strerror}); choose another"
         ) from None
-    return Price(asked.number, alpha_at(alpha, asked.number))
+    return _price([*looks, asked], asked, alpha, grows)
 
 
 def quote(
@@ -124,19 +121,17 @@ def quote(
         RecordError: the ledger is no ledger.
     """
     looks = read_ledger(path) if path.exists() else []
-    number = _asked(looks, [candidate, *rivals], champion, question, people, grows).number
-    return Price(number, alpha_at(alpha, number))
+    asked = _asked(looks, [candidate, *rivals], champion, question, people, grows)
+    return _price([*looks, asked], asked, alpha, grows)
 
 
-def quote_next(path: Path, people: Sequence[str], alpha: float) -> Price:
-    """What the next look at these people will ask.
+def next_alpha(path: Path, people: Sequence[str], alpha: float) -> float:
+    """At which the next look at these people will be decided.
 
     Raises:
         RecordError: the ledger is no ledger.
     """
-    looks = read_ledger(path) if path.exists() else []
-    number = 1 + len(_numbers(looks, people))
-    return Price(number, alpha_at(alpha, number))
+    return _next_alpha(read_ledger(path) if path.exists() else [], people, alpha)
 
 
 def read_ledger(path: Path) -> Sequence[Look]:
@@ -162,6 +157,16 @@ def read_ledger(path: Path) -> Sequence[Look]:
                 f"{path}:{number}: is no look ({error.errors()[0]['msg']}); restore the ledger"
             ) from None
     return looks
+
+
+def _price(looks: Sequence[Look], asked: Look, alpha: float, grows: bool) -> Price:
+    """Of a look that is among the others."""
+    now = alpha_at(alpha, asked.number)
+    return Price(asked.number, now, now if grows else _next_alpha(looks, asked.people, alpha))
+
+
+def _next_alpha(looks: Sequence[Look], people: Sequence[str], alpha: float) -> float:
+    return alpha_at(alpha, 1 + len(_numbers(looks, people)))
 
 
 def _asked(

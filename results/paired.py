@@ -21,6 +21,8 @@ FloatArray = npt.NDArray[np.float64]
 Direction = Literal["up", "down"]
 """Of a metric, the direction that is worse."""
 
+ROUNDING = 9
+"""Decimals of a difference."""
 MIN_PEOPLE = 2
 """Fewer have no spread to judge a difference by."""
 
@@ -39,8 +41,11 @@ class Paired(NamedTuple):
 
     @property
     def differences(self) -> FloatArray:
-        """Candidate minus champion, person by person."""
-        return self.candidate_N - self.champion_N
+        """Candidate minus champion, person by person.
+
+        Rounded, so that equal changes are equal numbers: 0.8 - 0.3 is not 0.6 - 0.1.
+        """
+        return np.round(self.candidate_N - self.champion_N, ROUNDING)
 
 
 def refuse_unlike(candidate: RunRecord, champion: RunRecord) -> None:

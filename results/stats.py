@@ -96,21 +96,21 @@ def paired_bounds(d: npt.ArrayLike, alpha: npt.ArrayLike) -> Bounds:
         ValueError: fewer than two people, or a difference that is not finite.
     """
     d_RN = _finite(d, "paired_bounds")
-    n = d_RN.shape[-1]
-    se = d_RN.std(axis=-1, ddof=1) / math.sqrt(n)
-    return _bounds(d_RN.mean(axis=-1), se, n, alpha)
+    mean, se = _mean_and_se(d_RN)
+    return _bounds(mean, se, d_RN.shape[-1], alpha)
 
 
 def paired_p(d: npt.ArrayLike) -> FloatArray:
     """One-sided p that the mean difference is above 0: below alpha as `paired_bounds` passes.
 
-    For `holm`. Where nobody differs from another there is no spread: 0 for a gain, else 1.
+    For `holm`. Where nobody differs from another there is no spread to judge a gain by, and it is
+    the chance of as many heads in a row.
     """
     d_RN = _finite(d, "paired_p")
     n = d_RN.shape[-1]
-    mean, se = d_RN.mean(axis=-1), d_RN.std(axis=-1, ddof=1) / math.sqrt(n)
-    t = np.divide(mean, se, out=np.where(mean > 0, np.inf, -np.inf), where=se > 0)
-    return np.asarray(stats.t.sf(t, n - 1))[()]
+    mean, se = _mean_and_se(d_RN)
+    t = np.divide(mean, se, out=np.zeros_like(mean), where=se > 0)
+    return np.where(se > 0, stats.t.sf(t, n - 1), np.where(mean > 0, 0.5**n, 1.0))[()]
 
 
 def equal_length(d: npt.ArrayLike, length_d: npt.ArrayLike, alpha: npt.ArrayLike) -> Bounds:
@@ -387,6 +387,14 @@ def _finite(d: npt.ArrayLike, where: str) -> FloatArray:
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 0.5")
+
+
+def _mean_and_se(d_RN: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard error; of equal values themselves and 0, which a sum may miss by a bit."""
+    is_equal = np.ptp(d_RN, axis=-1) == 0
+    mean = np.where(is_equal, d_RN[..., 0], d_RN.mean(axis=-1))
+    se = d_RN.std(axis=-1, ddof=1) / math.sqrt(d_RN.shape[-1])
+    return mean, np.where(is_equal, 0.0, se)
 
 
 def _bounds(

@@ -182,11 +182,11 @@ def _is_excluded(
     rule: Harm, paired: Paired, worst: Paired | None, alpha: float, *, is_share: bool
 ) -> bool:
     found = guard(
-        _rounded(paired),
+        paired.differences,
         margin=rule.margin,
         worse=rule.worse,
         alpha=alpha,
-        worst_d=None if worst is None else _rounded(worst),
+        worst_d=None if worst is None else worst.differences,
         is_share=is_share,
     )
     return bool(found.finding == Finding.PASSED)
@@ -203,7 +203,7 @@ def _measured(record: RunRecord, metric: str, side: str, min_coverage: float) ->
     if not measure.n_total or measure.n_scored / measure.n_total < min_coverage:
         raise Incomparable(
             f"'{metric}' of the {side} is scored on {measure.n_scored} of {measure.n_total} "
-            f"samples; the check needs {min_coverage:.0%}"
+            f"samples; the check needs {100 * min_coverage:g}%"
         )
     return measure
 
@@ -222,10 +222,6 @@ def _harm(paired: Paired, rule: Harm) -> FloatArray:
     """Worsening person by person, without what is tolerated."""
     sign = 1.0 if rule.worse == "up" else -1.0
     return np.round(sign * paired.differences - rule.tolerated, ROUNDING)
-
-
-def _rounded(paired: Paired) -> FloatArray:
-    return np.round(paired.differences, ROUNDING)
 
 
 def beside(

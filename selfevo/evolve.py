@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from results.ledger import Price, quote_next
+from results.ledger import Price, next_alpha
 from results.paired import Incomparable
 from results.records import RunRecord
 from selfevo.config import RunConfig
@@ -170,8 +170,17 @@ def settle(
         cards = judge_cards(run.config)
 
         def decided(price: Price) -> list[Decision]:
-            look, alpha = price
-            return [decide(record, against, gate, cards, alpha=alpha, look=look)]
+            return [
+                decide(
+                    record,
+                    against,
+                    gate,
+                    cards,
+                    alpha=price.alpha,
+                    look=price.number,
+                    later=price.later,
+                )
+            ]
 
         [decision] = at_a_price(_ledger(run), [record], against, gate, decided)
         return decision
@@ -182,13 +191,13 @@ def settle(
 def foretell(run: Run, rounds: list[Round], champion: Checkpoint) -> None:
     """Say before a round what its comparison can show, from what the last one taught."""
     record = rounds[-1].record if rounds else None
-    if record is None or record is champion.record:
-        return
     gate = run.config.gate
+    if record is None or record is champion.record or gate.planned_people is not None:
+        return
     people = people_asked([record, champion.record], gate.primary)
-    price = quote_next(_ledger(run), people, gate.alpha)
+    alpha = next_alpha(_ledger(run), people, gate.alpha)
     try:
-        console.print(told(plan(record, champion.record, gate, alpha=price.alpha)))
+        console.print(told(plan(record, champion.record, gate, alpha=alpha)))
     except Incomparable:  # the last decision says why
         return
 

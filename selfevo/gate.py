@@ -22,7 +22,6 @@ sets the `alpha` that a look is decided at.
 from collections.abc import Mapping, Sequence
 
 from judges.card import JudgeCard
-from results.ledger import alpha_after
 from results.paired import Incomparable, pair, refuse_unlike
 from results.prediction_powered import Estimate
 from results.records import RunRecord
@@ -41,6 +40,7 @@ def decide(
     *,
     alpha: float | None = None,
     look: int | None = None,
+    later: float | None = None,
     anchor: Estimate | None = None,
 ) -> Decision:
     """Compare two evaluations of the same suite.
@@ -51,8 +51,8 @@ def decide(
         config: Primary metric, guards, caps, error rate.
         cards: The judges' cards, by the metric that they gave.
         alpha: One-sided error of each bound at this look; None: all of `config.alpha`.
-        look: Its number; from it follows at what price more people would be asked. None: no
-            looks are counted.
+        look: Its number, for the record.
+        later: The error of each bound at the next look, which more people would be; None: as now.
         anchor: The primary's difference from people's labels and the judge together, at a
             two-sided error of twice alpha: it decides instead of the judge alone, which then needs
             no card.
@@ -81,8 +81,7 @@ def decide(
     ]
     if distrust and not config.allow_untrusted_judge:
         return decision(Verdict.ERROR, distrust)
-    grows = config.planned_people is not None
-    level = Level(spent, spent if look is None or grows else alpha_after(spent, look))
+    level = Level(spent, spent if later is None else later)
     try:
         judged = [
             judge_primary(candidate, champion, config, level, anchor),
@@ -122,11 +121,13 @@ def decide_among(
     *,
     alpha: float | None = None,
     look: int | None = None,
+    later: float | None = None,
 ) -> list[Decision]:
     """The decisions on several candidates for one place: any may win, so Holm shares out alpha.
 
     The most convincing candidate is decided at alpha over their number, the next at alpha over one
-    less, and so on; after one that did not gain, the rest are no more convincing.
+    less, and so on: only a gain that was shown in all that the goal asks, at equal length too,
+    leaves more of alpha to the rest.
     """
     spent = config.alpha if alpha is None else alpha
     chances = [_chance(candidate, champion, config) for candidate in candidates]
@@ -135,12 +136,23 @@ def decide_among(
     share = spent / max(1, len(candidates))
     for place, index in enumerate(order):
         decisions[index] = decide(
-            candidates[index], champion, config, cards, alpha=share, look=look
+            candidates[index],
+            champion,
+            config,
+            cards,
+            alpha=share,
+            look=look,
+            later=None if later is None else later * share / spent,
         )
         left = len(candidates) - place - 1
-        if left and chances[index] < share:
+        if left and _gained(decisions[index]):
             share = spent / left
     return [decisions[index] for index in range(len(candidates))]
+
+
+def _gained(decision: Decision) -> bool:
+    """Whether all of the goal was shown, at equal length too; a guard may stand against it."""
+    return bool(decision.comparisons) and decision.comparisons[0].outcome == "passed"
 
 
 def _chance(candidate: RunRecord, champion: RunRecord, config: GateConfig) -> float:

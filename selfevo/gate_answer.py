@@ -18,7 +18,7 @@ from benchmarks.errors import DataError
 from benchmarks.judged import HARMS
 from judges.card import CardError, JudgeCard, read_card
 from judges.rubric import RubricError
-from results.ledger import Price, quote_next
+from results.ledger import Price, next_alpha
 from results.paired import Incomparable, refuse_unlike
 from results.prediction_powered import Estimate
 from results.records import RecordError, RunRecord
@@ -128,7 +128,15 @@ def _decided(
 ) -> list[Decision]:
     """The decisions on those that compare, at this price."""
     if not options.labels:
-        return decide_among(rivals, champion, config, cards, alpha=price.alpha, look=price.number)
+        return decide_among(
+            rivals,
+            champion,
+            config,
+            cards,
+            alpha=price.alpha,
+            look=price.number,
+            later=price.later,
+        )
     anchor = anchored(options, config, price.alpha)
     return [
         decide(
@@ -138,6 +146,7 @@ def _decided(
             cards,
             alpha=price.alpha,
             look=price.number,
+            later=price.later,
             anchor=anchor,
         )
         for rival in rivals
@@ -317,7 +326,7 @@ def _needed(found: Comparison) -> str:
     if found.rule == "primary":
         return f"≥ {found.threshold:g}" if found.threshold else "> 0"
     if found.rule == "cap":
-        return f"< {found.threshold:.0%}"
+        return f"< {100 * found.threshold:g}%"
     sign = "< +" if found.worse == "up" else "> -"
     return f"{sign}{found.threshold:g}"
 
@@ -329,6 +338,11 @@ def _show_plan(
     ledger: Path,
     options: argparse.Namespace,
 ) -> int:
+    if config.planned_people is not None:
+        raise UsageError(
+            "--plan is for a single look; with planned_people the evaluation grows until it shows "
+            "something: leave one of them out"
+        )
     try:
         refuse_unlike(candidate, champion)
         people = people_asked([candidate, champion], config.primary)
@@ -336,7 +350,7 @@ def _show_plan(
             candidate,
             champion,
             config,
-            alpha=quote_next(ledger, people, config.alpha).alpha,
+            alpha=next_alpha(ledger, people, config.alpha),
             people=options.people,
             repeats=options.epochs,
         )

@@ -5,12 +5,22 @@ Every rule first refuses what is no fair sample: too little scored, or unscored 
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from results.findings import Finding, Tested, TestedRate, cap, goal, guard, is_binary
+from results.findings import (
+    SLACK,
+    Finding,
+    Tested,
+    TestedRate,
+    cap,
+    goal,
+    guard,
+    is_binary,
+    may_be_chance,
+)
 from results.paired import (
     Direction,
     FloatArray,
@@ -52,6 +62,9 @@ MANY_TIMES: Final = 50
 """So many times the people are looked through for a number that settles a question."""
 MANY: Final = 100_000
 """Nobody asks so many; what needs them is a tie."""
+UNSCORED: Final = (
+    "no such harm to the scored ones, but if the unscored ones were the worst possible"
+)
 NAMED: Final = 3
 """People named in a reason."""
 
@@ -61,7 +74,7 @@ class Level(NamedTuple):
 
     now: float
     later: float
-    """At the next look at these people: more of them would be one, and its price is higher."""
+    """At the next look at these people, which more of them would be; its price is higher."""
 
 
 class Judged(NamedTuple):
@@ -130,21 +143,35 @@ def _beside(paired: Paired, tested: Tested, alpha: float) -> dict[str, object]:
 
 def _why_no_gain(tested: Tested, config: GateConfig, level: Level, units: str) -> str:
     raw, even, wanted = tested.raw, tested.even, config.delta_min
-    if raw.upper < wanted or raw.upper <= 0:
+    if may_be_chance(raw, level.now):
+        return _alike("gain" if raw.mean > 0 else "change", raw, level)
+    if raw.upper < wanted - SLACK or raw.upper <= 0:
         gain = f"a gain of {wanted:g}" if wanted else "a gain"
         return f"{gain} is ruled out"
-    if raw.se == 0 and 0.5**raw.n > level.now:
-        more = _more(math.ceil(math.log2(1 / level.later)) - raw.n, "people")
-        return f"the same gain for everybody, which so few people may have by chance; {more}"
-    if raw.lower > 0 and raw.mean >= wanted:
+    if raw.lower > 0 and raw.mean >= wanted - SLACK:
         if even is not None and not even.lower > 0:
             return _longer_not_better(tested, config, level.later)
         return "a gain of the scored ones, but not if the unscored ones were the worst possible"
+    lack = wanted - float(raw.mean)
     if raw.lower > 0:
-        state, effect = f"a gain, but less than {wanted:g}", wanted - float(raw.mean)
-    else:  # whichever of "above 0" and "below delta_min" the data are nearer to showing
-        state, effect = "no gain shown", max(float(raw.mean), wanted - float(raw.mean))
-    return f"{state}; {_advice(raw, effect, level.later, config, units)}"
+        advice = _advice([(raw, lack)], level.later, config, units)
+        return f"a gain, but less than {wanted:g}; {advice}"
+    # whichever of "above 0" and "below delta_min" the data are nearer to showing
+    if lack > raw.mean:
+        return f"no gain shown; {_advice([(raw, lack)], level.later, config, units)}"
+    if even is None:
+        advice = _advice([(raw, float(raw.mean))], level.later, config, units)
+        return f"no gain shown; {advice}"
+    if not even.mean > 0:
+        return f"no gain shown; {_longer_not_better(tested, config, level.later)}"
+    both = [(raw, float(raw.mean)), (even, float(even.mean))]
+    return f"no gain shown; {_advice(both, level.later, config, units)}"
+
+
+def _alike(what: str, raw: Bounds, level: Level) -> str:
+    """Of people who all changed alike: as many as heads in a row that are no chance."""
+    more = _more(math.ceil(math.log2(1 / level.later)) - raw.n, "people")
+    return f"the same {what} for everybody, which so few people may have by chance; {more}"
 
 
 def _longer_not_better(tested: Tested, config: GateConfig, alpha: float) -> str:
@@ -156,7 +183,7 @@ def _longer_not_better(tested: Tested, config: GateConfig, alpha: float) -> str:
         return f"{state}: longer, not better"
     if even.mean <= 0:
         return f"{state}: perhaps longer, not better"
-    advice = _advice(even, float(even.mean), alpha, config, "people")
+    advice = _advice([(even, float(even.mean))], alpha, config, "people")
     return f"{state}: perhaps longer, not better; {advice}"
 
 
@@ -170,13 +197,14 @@ def judge_guard(
     """
     paired = _checked_pair(candidate, champion, rule.metric, config)
     worst = _worst(candidate, champion, rule.metric, rule.worse)
+    is_share = candidate.measures[rule.metric].scale == SHARE
     tested = guard(
         paired.differences,
         margin=rule.margin,
         worse=rule.worse,
         alpha=level.now,
         worst_d=None if worst is None else worst.differences,
-        is_share=candidate.measures[rule.metric].scale == SHARE,
+        is_share=is_share,
         planned_people=config.planned_people,
     )
     raw = tested.raw
@@ -188,20 +216,24 @@ def judge_guard(
         return Judged(comparison, f"{shown}: worse by {rule.margin:g} or more")
     harm, upper = (raw.mean, raw.upper) if rule.worse == "up" else (-raw.mean, -raw.lower)
     if upper < rule.margin:
-        return Judged(comparison, f"{shown}: {_why_not_excluded(paired, rule, level)}")
-    advice = _advice(raw, abs(rule.margin - float(harm)), level.later, config, _units(rule.metric))
+        why = _why_not_excluded(paired, rule, level) if is_share and rule.margin < 1 else UNSCORED
+        return Judged(comparison, f"{shown}: {why}")
+    if may_be_chance(raw, level.now):
+        return Judged(comparison, f"{shown}: {_alike('change', raw, level)}")
+    lack = abs(rule.margin - float(harm))
+    advice = _advice([(raw, lack)], level.later, config, _units(rule.metric))
     return Judged(comparison, f"{shown}: harm of {rule.margin:g} not ruled out; {advice}")
 
 
 def _why_not_excluded(paired: Paired, rule: Guard, level: Level) -> str:
-    """What keeps a guard open whose t bound excludes the harm."""
+    """What keeps a guard of a share open whose t bound excludes the harm."""
     if not is_binary(paired.differences):
-        return "no such harm to the scored ones, but if the unscored ones were the worst possible"
+        return UNSCORED
     n_up, n_down = int((paired.differences > 0).sum()), int((paired.differences < 0).sum())
     n_worse, n_better = (n_up, n_down) if rule.worse == "up" else (n_down, n_up)
     n = len(paired.people)
     if score_excludes(n_worse, n_better, n, rule.margin, level.now):
-        return "no such harm to the scored ones, but if the unscored ones were the worst possible"
+        return UNSCORED
     more = np.arange(n + 1, MANY_TIMES * n)
     excluded = score_excludes(
         np.round(n_worse / n * more), np.round(n_better / n * more), more, rule.margin, level.later
@@ -236,12 +268,13 @@ def judge_cap(candidate: RunRecord, champion: RunRecord, rule: Cap, config: Gate
     where = f" ({', '.join(hit[:NAMED])}{', ...' if len(hit) > NAMED else ''})" if hit else ""
     shown = f"{rule.metric}: {len(hit)} of {len(people)} people{where}"
     if comparison.outcome == "failed":
-        return Judged(comparison, f"{shown}: more than {rule.cap:.0%} is shown")
+        return Judged(comparison, f"{shown}: more than {100 * rule.cap:g}% is shown")
     advice = "read what was said there" if hit else _cap_advice(len(people), rule, config)
     looks = " at all looks together" if tested.upper < rule.cap else ""
     return Judged(
         comparison,
-        f"{shown}: up to {comparison.upper:.1%}, not shown below {rule.cap:.0%}{looks}; {advice}",
+        f"{shown}: up to {comparison.upper:.1%}, not shown below {100 * rule.cap:g}%{looks}; "
+        f"{advice}",
     )
 
 
@@ -257,16 +290,28 @@ def _cap_advice(n: int, rule: Cap, config: GateConfig) -> str:
     return _more(bisect_left(range(n, n + MANY + 2), True, key=passes), "people without one")
 
 
-def _advice(bounds: Bounds, effect: float, alpha: float, config: GateConfig, units: str) -> str:
-    """How many more units an open question needs if the mean stays where it is."""
-    if effect <= 0:
-        return f"no number of {units} would settle it"
-    sd, planned = float(bounds.sd), config.planned_people
-    if planned is not None:
-        needed = sequence_people_needed(sd, effect, alpha, planned)
-    else:
-        needed = people_needed(sd, effect, alpha)
-    return _more(needed - bounds.n, units)
+def _advice(
+    open_questions: Sequence[tuple[Bounds, float]], alpha: float, config: GateConfig, units: str
+) -> str:
+    """How many more units open questions need if the means stay where they are.
+
+    Args:
+        open_questions: Of each the bounds, and how far the mean lies from what it is held against.
+        alpha: Error of the look at which it would be settled.
+        config: The gate.
+        units: What is counted.
+    """
+    more = 0
+    for bounds, effect in open_questions:
+        if effect <= 0:
+            return f"no number of {units} would settle it"
+        sd, planned = float(bounds.sd), config.planned_people
+        if planned is not None:
+            needed = sequence_people_needed(sd, effect, alpha, planned)
+        else:
+            needed = people_needed(sd, effect, alpha)
+        more = max(more, needed - bounds.n)
+    return _more(more, units)
 
 
 def _units(metric: str) -> str:
@@ -317,7 +362,7 @@ def _check_coverage(record: RunRecord, name: str, side: str, config: GateConfig)
     if not measure.n_total or measure.n_scored / measure.n_total < config.min_coverage:
         raise Incomparable(
             f"'{name}' of the {side} is scored on {measure.n_scored} of {measure.n_total} samples; "
-            f"the gate needs {config.min_coverage:.0%}"
+            f"the gate needs {100 * config.min_coverage:g}%"
         )
 
 

@@ -13,6 +13,7 @@ underpowered: it would mostly end in HOLD.
 import math
 from typing import Final, NamedTuple
 
+from results.findings import is_binary
 from results.paired import MIN_PEOPLE, Incomparable, pair
 from results.power import (
     VarianceComponents,
@@ -21,8 +22,8 @@ from results.power import (
     people_for,
     variance_components,
 )
-from results.records import RunRecord
-from results.stats import equal_length, paired_bounds
+from results.records import SHARE, RunRecord
+from results.stats import equal_length, paired_bounds, score_excludes
 from selfevo.gate_config import INSTRUCTION_METRICS, GateConfig, Guard
 
 POWER: Final = 0.8
@@ -123,7 +124,7 @@ def plan(
         delta_min=config.delta_min,
         needed=_needed(spread, k, config, spent, inflation),
         guards=tuple(
-            _guard_chance(candidate, champion, guard, n, spent) for guard in config.guards
+            _guard_chance(candidate, champion, guard, n, k, spent) for guard in config.guards
         ),
         caps=tuple(
             CapNeed(cap.metric, math.ceil(math.log(config.alpha) / math.log1p(-cap.cap)))
@@ -133,13 +134,19 @@ def plan(
 
 
 def _guard_chance(
-    candidate: RunRecord, champion: RunRecord, guard: Guard, n: int, alpha: float
+    candidate: RunRecord, champion: RunRecord, guard: Guard, n: int, repeats: float, alpha: float
 ) -> GuardChance:
     """Instructions do not become more with the people."""
     found = pair(candidate, champion, guard.metric)
     units = len(found.people) if guard.metric in INSTRUCTION_METRICS else n
-    sd = float(paired_bounds(found.differences, alpha).sd)
-    return GuardChance(guard.metric, guard.margin, guard_power(sd, units, guard.margin, alpha))
+    measure, other = candidate.measures[guard.metric], champion.measures[guard.metric]
+    k_then = min(measure.repeats, other.repeats)
+    spread = variance_components(found.differences, other.within, measure.within, k_then)
+    is_counted = measure.scale == SHARE and guard.margin < 1 and is_binary(found.differences)
+    if is_counted and not score_excludes(0, 0, units, guard.margin, alpha):
+        return GuardChance(guard.metric, guard.margin, 0.0)  # too few even if nobody changes
+    chance = guard_power(spread.sd(repeats), units, guard.margin, alpha)
+    return GuardChance(guard.metric, guard.margin, chance)
 
 
 def told(found: Plan) -> str:

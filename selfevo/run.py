@@ -179,10 +179,7 @@ class Run:
                 "undo the change or choose another --run folder"
             )
         if changes:
-            console.print(
-                f"recipe: changed before anything was computed ({changes}): drawn anew",
-                markup=False,
-            )
+            console.print(f"recipe: changed before anything was computed ({changes}): drawn anew")
             self._begin_again()
         self.once(RECIPE, lambda partial: _write(partial, dump_recipe(self.config)))
 

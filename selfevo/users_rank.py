@@ -5,6 +5,7 @@ two-sided 95% t interval. People who are unscored on either side of a pair are l
 many are left is shown as n.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -141,16 +142,23 @@ def refuse_other_settings(one: Outcomes, other: Outcomes) -> None:
 def print_ranking(paths: Sequence[Path]) -> None:
     """Print the logs from most to least relief."""
     ranked = sorted(_told_apart(paths), key=lambda log: -log.mean("relief"))
-    table = Table(caption="difference: paired, in relief, with its 95% interval")
+    table = Table()
     table.add_column("supporter", overflow="fold", min_width=NAME_WIDTH)
     for name in ("people", "unscored", *PRINTED):
         table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("to the next", justify="right", no_wrap=True)
-    for place, log in enumerate(ranked):
+    for log in ranked:
         shown = [f"{log.mean(name):.2f}" for name in PRINTED]
-        difference = _shown(compare(log, ranked[place + 1])) if place + 1 < len(ranked) else ""
-        table.add_row(log.name, str(len(log.people)), str(log.n_unscored), *shown, difference)
-    Console().print(table)
+        table.add_row(log.name, str(len(log.people)), str(log.n_unscored), *shown)
+    differences = [
+        f"{better.name} over {worse.name}: {_shown(compare(better, worse))}"
+        for better, worse in itertools.pairwise(ranked)
+    ]
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    if differences:
+        console.print("paired, in relief, with its 95% interval:")
+    for line in differences:
+        console.print(line, soft_wrap=True)
 
 
 def _told_apart(paths: Sequence[Path]) -> list[Outcomes]:

@@ -47,7 +47,8 @@ def test_the_bounds_of_these_people_by_hand() -> None:
         (DOUBT, 5.0, OPEN),
         (DOUBT, 5.1, FAILED),
         (LOSS, 0.0, FAILED),
-        ([0.0] * 4, 0.0, FAILED),  # nothing changed, and nothing else is possible
+        ([0.0] * 4, 0.0, OPEN),  # four without a change are no evidence either
+        ([0.0] * 5, 0.0, FAILED),  # nothing changed, and nothing else is possible
         ([1.0] * 4, 1.0, OPEN),  # four equal gains are as likely as four heads: 1 in 16
         ([1.0] * 5, 1.0, PASSED),  # 1 in 32
     ],
@@ -215,7 +216,8 @@ def test_shares_of_several_repeats_go_by_their_t_bound() -> None:
         (LOSS, "up", 0.1, PASSED),
         (DOUBT, "up", 5.0, OPEN),
         ([0.0] * 4, "up", 0.1, PASSED),
-        ([0.1] * 4, "up", 0.1, FAILED),  # the margin itself is too much
+        ([0.1] * 4, "up", 0.1, OPEN),  # as likely as four heads
+        ([0.1] * 5, "up", 0.1, FAILED),  # the margin itself is too much
     ],
 )
 def test_harm_is_ruled_out_shown_or_neither(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Price, alpha_at, quote_next, read_ledger
+from results.ledger import Price, alpha_at, next_alpha, read_ledger
 from results.ledger import look as look_at
 from results.ledger import quote as quote_at
 from results.records import RecordError, RunRecord
@@ -63,10 +63,12 @@ def test_all_looks_together_cost_alpha_and_no_more() -> None:
 
 def test_every_pair_is_a_look_and_the_same_pair_the_same_look(ledger: Path) -> None:
     first = look(ledger, M1, M0, ALPHA)
-    assert first == Price(1, alpha_at(ALPHA, 1))
+    assert first == Price(1, alpha_at(ALPHA, 1), alpha_at(ALPHA, 2))
     assert look(ledger, M2, M0, ALPHA).number == 2
     assert look(ledger, M2, M1, ALPHA).number == 3
-    assert look(ledger, M1, M0, ALPHA) == first
+    again = look(ledger, M1, M0, ALPHA)
+    assert again[:2] == first[:2]
+    assert again.later == alpha_at(ALPHA, 4)  # three looks were had, whichever is read again
     assert look(ledger, M0, M1, ALPHA).number == 4  # the other way round is another question
     assert [entry.number for entry in read_ledger(ledger)] == [1, 2, 3, 4]
 
@@ -85,7 +87,7 @@ def test_some_or_more_of_the_people_are_no_fresh_ones(
     people: tuple[str, ...], ledger: Path
 ) -> None:
     look(ledger, M1, M0)
-    assert quote_next(ledger, people, ALPHA).number == 2
+    assert next_alpha(ledger, people, ALPHA) == alpha_at(ALPHA, 2)
     assert look(ledger, M2, M0, people=people).number == 2
 
 
@@ -147,7 +149,7 @@ def test_who_grows_into_the_people_of_another_look_pays_for_it(ledger: Path) -> 
     assert look(ledger, M2, M0, people=people[50:]).number == 1
     assert look(ledger, ours, theirs, people=people, grows=True).number == 2
     assert look(ledger, ours, theirs, people=people, grows=True).number == 2
-    assert quote_next(ledger, people, ALPHA).number == 3
+    assert next_alpha(ledger, people, ALPHA) == alpha_at(ALPHA, 3)
     assert look(ledger, M2, M0, people=people[50:]).number == 1
 
 
@@ -185,13 +187,13 @@ def test_asking_the_same_people_otherwise_is_no_fresh_pool(ledger: Path) -> None
 
 def test_a_quote_is_the_price_and_writes_nothing(ledger: Path) -> None:
     assert quote(ledger, M1, M0, ALPHA).number == 1
-    assert quote_next(ledger, PEOPLE, ALPHA).number == 1
+    assert next_alpha(ledger, PEOPLE, ALPHA) == alpha_at(ALPHA, 1)
     assert not ledger.parent.exists()
     look(ledger, M1, M0, ALPHA)
     before = ledger.read_bytes()
     assert quote(ledger, M1, M0, ALPHA) == look(ledger, M1, M0, ALPHA)
-    assert quote(ledger, M2, M0, ALPHA) == Price(2, alpha_at(ALPHA, 2))
-    assert quote_next(ledger, PEOPLE, ALPHA) == Price(2, alpha_at(ALPHA, 2))
+    assert quote(ledger, M2, M0, ALPHA) == Price(2, alpha_at(ALPHA, 2), alpha_at(ALPHA, 3))
+    assert next_alpha(ledger, PEOPLE, ALPHA) == alpha_at(ALPHA, 2)
     assert ledger.read_bytes() == before
 
 

@@ -151,7 +151,8 @@ def test_paired_p_is_scipys_and_agrees_with_the_bound() -> None:
     p = paired_p(d_RN)
     assert p == pytest.approx(stats.ttest_1samp(d_RN, 0, axis=1, alternative="greater").pvalue)
     assert ((paired_bounds(d_RN, 0.05).lower > 0) == (p < 0.05)).all()
-    assert paired_p([[0.5] * 3, [-0.5] * 3, [0.0] * 3]).tolist() == [0, 1, 1]
+    assert paired_p([[0.5] * 3, [-0.5] * 3, [0.0] * 3]).tolist() == [0.125, 1, 1]
+    assert paired_bounds([0.1] * 3, 0.05)[:3] == (0.1, 0.1, 0.1)  # three tenths add up to more
 
 
 shifts = st.floats(-50, 50)

@@ -684,6 +684,14 @@ def test_a_ledger_that_cannot_be_written_is_no_verdict(capsys: pytest.CaptureFix
 # The plan.
 
 
+def test_a_plan_of_a_growing_evaluation_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    written(made())
+    written(made("m1", 1.0, 0.1))
+    given = ("--config", config(planned_people="60"), "--plan")
+    assert gate("m0.json", "m1.json", given=given) == 64
+    assert "with planned_people the evaluation grows" in one_line(capsys)
+
+
 def test_a_plan_says_what_could_be_shown_and_costs_no_look(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from results.error_rates import among, planned_effects
 from results.findings import Finding, cap, goal, guard, joint
@@ -132,6 +133,34 @@ def test_decide_among_shares_alpha_as_the_simulation_does() -> None:
         decisions = decide_among(candidates, champion, SPECIFICITY_ALONE)
         found = [VERDICTS[Finding(int(code))] for code in among(d_CRN, ALPHA)[:, r]]
         assert [decision.verdict for decision in decisions] == found
+
+
+def test_a_gain_by_length_leaves_no_alpha_to_the_others() -> None:
+    """The first gains only by length; the second is convincing at alpha, not at half of it."""
+    rng = np.random.default_rng(4)
+    noise = rng.normal(0, 1, (2, N_PEOPLE))
+    noise = (noise - noise.mean(axis=1, keepdims=True)) / noise.std(axis=1, ddof=1, keepdims=True)
+    words = rng.normal(2, 0.1, N_PEOPLE)
+    t = stats.t.ppf(1 - 0.7 * ALPHA, N_PEOPLE - 1) / np.sqrt(N_PEOPLE)
+    zeros = measured(np.zeros((N_PEOPLE, 1)), scale=None)
+    champion = record("a", {"specificity": zeros, "length": zeros})
+    gains = [noise[0] + words, noise[1] + t]
+    lengths = [words, np.zeros(N_PEOPLE)]
+    candidates = [
+        record(
+            f"b{c}",
+            {
+                "specificity": measured(gains[c][:, None], scale=None),
+                "length": measured(lengths[c][:, None], scale=None),
+            },
+        )
+        for c in range(2)
+    ]
+    config = GateConfig(delta_min=0, guards=(), caps=())
+    alone = decide(candidates[1], champion, config)
+    together = decide_among(candidates, champion, config)
+    assert alone.promoted
+    assert [decision.verdict for decision in together] == [Verdict.HOLD, Verdict.HOLD]
 
 
 @pytest.mark.parametrize("delta_min", [0.0, 0.1])

@@ -115,7 +115,7 @@ def test_more_people_are_another_look_at_its_higher_price(look: int, z: float) -
         make_record("m0", specificity=[0.0] * 40),
         gate(delta_min=0),
         alpha=alpha_at(0.05, look),
-        look=look,
+        later=alpha_at(0.05, look + 1),
     )
     # z of the next look's alpha and of 80% power, and two people for the t quantile
     assert 40 + more(found) == pytest.approx(((z + 0.842) / 0.25) ** 2 + 2, abs=1)
@@ -133,11 +133,11 @@ def test_a_guard_counts_the_next_look_too(
         measures = {"harm": make_measure(harm, scale=scale)}
         return make_record(name, measures=measures, specificity=[gain] * n)
 
-    def at(look: int | None) -> int:
+    def at(later: float | None) -> int:
         candidate, champion = record("m1", worse, 2.0), record("m0", [0.0] * n, 0.0)
-        return more(decide(candidate, champion, gate(guards=(rule,)), alpha=0.03, look=look))
+        return more(decide(candidate, champion, gate(guards=(rule,)), alpha=0.03, later=later))
 
-    assert at(None) < at(2) < at(1)  # from the first to the second the price rises the most
+    assert at(None) < at(0.0076) < at(0.0034)
 
 
 def test_a_cap_of_a_growing_evaluation_says_so_too() -> None:
@@ -202,6 +202,89 @@ def test_equal_gains_of_a_few_people_are_chance() -> None:
     )
     champion = make_record("m0", specificity=[0.0] * 5)
     assert decide(make_record("m1", specificity=[2.0] * 5), champion, gate()).promoted
+
+
+def test_equal_changes_are_equal_whatever_floats_make_of_them() -> None:
+    """0.6 - 0.1, 0.8 - 0.3 and 1.0 - 0.5 are three numbers."""
+    before = [0.1, 0.3, 0.5, 0.2]
+    held = decide(
+        make_record("m1", specificity=[value + 0.5 for value in before]),
+        make_record("m0", specificity=before),
+        gate(delta_min=0.2),
+    )
+    assert "the same gain for everybody" in held.reasons[0]
+    before = [0.1 + i / 1000 for i in range(60)]
+    promoted = decide(
+        make_record("m1", specificity=[value + 0.2 for value in before]),
+        make_record("m0", specificity=before),
+        gate(delta_min=0.2),
+    )
+    assert promoted.promoted  # a gain of just what was wanted
+
+
+@pytest.mark.parametrize("n", [2, 4, 5])
+def test_a_few_people_who_changed_alike_reject_nothing(n: int) -> None:
+    same = [0.0] * n
+    none = decide(make_record("m1", specificity=same), make_record("m0", specificity=same), gate())
+    harm = Guard(metric="gave_up", margin=0.1)
+    candidate, champion = sides(n, gave_up=[1.0] * n)
+    worse = decide(candidate, champion, gate(guards=(harm,)))
+    verdict = Verdict.REJECT if n == 5 else Verdict.HOLD  # 1 in 32
+    assert (none.verdict, worse.verdict) == (verdict, verdict)
+    if n < 5:
+        told = f"the same change for everybody, .* about {5 - n} more people would settle it"
+        assert re.search(told, none.reasons[0])
+        assert re.search(told, " ".join(worse.reasons))
+
+
+def test_how_many_more_counts_equal_length_too() -> None:
+    """More people settle nothing by a raw gain that is hardly one at equal length."""
+    n = 40
+    noise, words = spread(n, 0.0, 1.0), spread(n, 1.0, 1.0)
+    Random(3).shuffle(noise)
+    Random(4).shuffle(words)
+
+    def by(gains: list[float], *, is_controlled: bool) -> Decision:
+        zeros = [0.0] * n
+        return decide(
+            make_record("m1", measures={}, specificity=gains, length=words),
+            make_record("m0", measures={}, specificity=zeros, length=zeros),
+            gate(delta_min=0, control_length=is_controlled),
+        )
+
+    gains = [0.22 + value for value in noise]
+    plain, even = (by(gains, is_controlled=controlled) for controlled in (False, True))
+    assert even.comparisons[0].even is not None
+    assert even.comparisons[0].even[0] > 0
+    assert more(even) > more(plain)
+    longer = [0.22 + 0.5 * (w - 1) + value for w, value in zip(words, noise, strict=True)]
+    told = by(
+        [gain - 0.2 + 0.2 * w for gain, w in zip(longer, words, strict=True)], is_controlled=True
+    )
+    assert told.verdict is Verdict.HOLD
+    assert "perhaps longer, not better" in told.reasons[0]
+
+
+def test_an_open_guard_on_another_scale_blames_the_unscored() -> None:
+    n = 100
+    words = {f"p{i}": 30.0 for i in range(n)}
+    gains = {person: 2.0 + i % 3 for i, person in enumerate(words)}
+    lost = {f"lost-{i}": 1 for i in range(2)}
+    scored = make_measure({**words, "outlier": 420.0})
+    both = scored.model_copy(update={"missing": lost})
+    rule = Guard(metric="length", margin=8.0)
+    decision = decide(
+        make_record("m1", measures={"length": both}, specificity=gains),
+        make_record("m0", measures={"length": both}, specificity=dict.fromkeys(gains, 0.0)),
+        gate(guards=(rule,), min_coverage=0.9),
+    )
+    assert decision.verdict is Verdict.HOLD
+    assert "if the unscored ones were the worst possible" in decision.reasons[0]
+
+
+def test_a_fine_cap_is_told_as_it_is() -> None:
+    held = decided(100, gate(caps=(Cap(metric="unsafe", cap=0.005),)), unsafe=[0.0] * 100)
+    assert "not shown below 0.5%" in held.reasons[0]
 
 
 def test_a_file_changes_the_default_of_the_benchmark_where_it_says_so(tmp_path: Path) -> None:

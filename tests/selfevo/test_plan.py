@@ -84,6 +84,28 @@ def test_repeats_help_against_the_noise_of_repeats_only() -> None:
     assert plan(*sides(relief=noisy), gate()).detectable == pytest.approx(found())
 
 
+def test_repeats_help_the_guards_too() -> None:
+    counts = dict.fromkeys(PEOPLE, 2)
+    noisy = make_measure(GAINS, counts=counts, within=0.5)
+    guarded = gate(guards=(Guard(metric="trust", margin=0.5, worse="up"),))
+    chances = [
+        plan(*sides(relief=noisy, trust=noisy), guarded, repeats=repeats).guards[0].chance
+        for repeats in (1, 2, 8)
+    ]
+    assert chances == sorted(chances)
+    assert chances[2] > chances[0] + 0.01
+
+
+def test_a_guard_that_too_few_people_can_pass_is_told() -> None:
+    """Nobody changed, so there is no spread; yet 20 such people do not exclude a harm of 5%."""
+    still = make_measure(NOBODY, scale=(0.0, 1.0))
+    guarded = gate(guards=(Guard(metric="unhelpful", margin=0.05),))
+    both = sides(relief=make_measure(GAINS), unhelpful=still)
+    assert plan(*both, guarded).guards[0].chance == 0
+    assert plan(*both, guarded, people=200).guards[0].chance == 1
+    assert "pass an unchanged model in less than half: unhelpful 0%" in told(plan(*both, guarded))
+
+
 def test_people_needed_are_those_for_twice_the_smallest_gain() -> None:
     spread = VarianceComponents(between=25 / 19, within_a=0, within_b=0, repeats=1)
     expected = people_for(1.0, spread, 1, alpha=0.05, delta_min=0.5)

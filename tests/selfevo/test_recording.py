@@ -345,6 +345,14 @@ def test_no_transcript_is_read(
 # What a method is called.
 
 
+@pytest.mark.parametrize(("seed", "told"), [(7, "7"), (20261130, "20261130")])
+def test_a_long_seed_is_told_whole(logs: Logs, seed: int, told: str) -> None:
+    """Or the methods of two days are one on the board."""
+    log = read_eval_log(str(logs.talks), header_only=True)
+    log.plan.config = GenerateConfig(seed=seed)
+    assert method_name(log).endswith(f" seed={told}")
+
+
 @pytest.mark.parametrize(
     ("model", "temperature", "prompt", "name"),
     [

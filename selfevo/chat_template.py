@@ -1,21 +1,33 @@
-"""Whether a base model's chat template can say what a run says: asked before anything is trained.
+"""What a base model's chat template makes of dialogues, and whether a run can use it.
 
 Templates differ in what they refuse. A run needs a system message (reflection and refinement are
 asked in one), dialogues of several turns, and to know which tokens are the assistant's, for they
-are what phase 1 trains. The template marks them, or TRL knows the marks of its family, or the
-dialogue is rendered turn by turn.
+are what phase 1 trains: the template marks them, or TRL knows the marks of its family, or the
+dialogue is rendered turn by turn. What is asked here before anything is trained is what generation
+takes for granted: the prompt is how a trained reply begins, and the reply ends where generation
+stops.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import TemplateError
-from trl.chat_template_utils import get_training_chat_template, is_chat_template_stop_token_trained
+from transformers import AutoConfig, GenerationConfig
+from trl.chat_template_utils import get_training_chat_template
 
 from selfevo.errors import UsageError
 from selfevo.quiet import quiet_libraries
-from selfevo.tokens import ChatDict, conversation_ids, prompt_ids, supervised
+from selfevo.tokens import (
+    ChatDict,
+    Supervised,
+    conversation_ids,
+    end_ids,
+    plain,
+    prompt_ids,
+    supervised,
+)
 from selfevo.training import load_tokenizer
 
 SYSTEM: Final[ChatDict] = {"role": "system", "content": "Be kind."}
@@ -28,6 +40,44 @@ DIALOGUE: Final[tuple[ChatDict, ...]] = (
 FILE: Final = "chat_template.jinja"
 
 
+class Rendering(NamedTuple):
+    """How conversations are rendered to be trained on."""
+
+    tokenizer: Any
+    is_marked: bool
+    """Whether the assistant's turns are marked; else they are found turn by turn."""
+    template: str | None
+    """With marks, where the tokenizer's own has none: TRL's of the same family."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> "Rendering":
+        """That of a tokenizer with a chat template."""
+        try:
+            return cls(tokenizer, True, get_training_chat_template(tokenizer))
+        except ValueError:  # no marks, and of no family that TRL knows
+            return cls(tokenizer, False, None)
+
+    def n_tokens(self, messages: Sequence[ChatDict]) -> int:
+        """Of the conversation."""
+        return len(conversation_ids(self.tokenizer, messages, template=self.template))
+
+    def supervised(self, messages: Sequence[ChatDict]) -> Supervised:
+        """The conversation, and which of its tokens are trained.
+
+        Raises:
+            ValueError: there are no marks, and turns are rendered otherwise once more follows.
+        """
+        if not self.is_marked:
+            return supervised(self.tokenizer, messages)
+        encoded = self.tokenizer.apply_chat_template(
+            plain(self.tokenizer, messages),
+            chat_template=self.template,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        return Supervised(encoded["input_ids"], encoded["assistant_masks"])
+
+
 def require_chat_template(base: Path, task_prompt: str | None) -> None:
     """Refuse a base model whose template cannot say what a run says.
 
@@ -36,24 +86,26 @@ def require_chat_template(base: Path, task_prompt: str | None) -> None:
         task_prompt: System message of the dialogues that are trained, if they have one.
 
     Raises:
-        UsageError: there is none; it refuses a system message or a dialogue; or the end of the
-            assistant's turn would not be trained, so that no reply would learn to end.
+        UsageError: there is none; it refuses a system message or a dialogue; a prompt is not how a
+            trained reply begins; or a reply does not end where generation stops.
     """
+    trained = (SYSTEM, *DIALOGUE) if task_prompt else DIALOGUE
     with quiet_libraries():
         tokenizer = load_tokenizer(base)
         if tokenizer.chat_template is None:
             raise UsageError(f"{base}: the tokenizer has no chat template; add {FILE}")
+        if not tokenizer.is_fast:
+            raise UsageError(f"{base}: the tokenizer has no tokenizer.json, and a run needs it")
         _require_dialogues(base, tokenizer)
-        _require_ends(base, tokenizer, (SYSTEM, *DIALOGUE) if task_prompt else DIALOGUE)
-
-
-def marks_turns(tokenizer: Any) -> bool:
-    """Whether TRL can tell from the template which tokens are the assistant's."""
-    try:
-        get_training_chat_template(tokenizer)
-    except ValueError:  # no marks, and of no family that TRL knows
-        return False
-    return True
+        try:
+            row = Rendering.of(tokenizer).supervised(trained)
+        except ValueError as error:
+            raise UsageError(
+                f"{base}: {error}, and it does not mark what the assistant says; put "
+                f"{{% generation %}} and {{% endgeneration %}} around it in {FILE}"
+            ) from None
+        _require_the_prompt(base, tokenizer, trained, row)
+        _require_ends(base, tokenizer, trained, row)
 
 
 def _require_dialogues(base: Path, tokenizer: Any) -> None:
@@ -62,37 +114,46 @@ def _require_dialogues(base: Path, tokenizer: Any) -> None:
         try:
             conversation_ids(tokenizer, messages)
             prompt_ids(tokenizer, messages[:-1])
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:  # a template is a program
             raise UsageError(
                 f"{base}: the chat template refuses {what} ({error}), which a run needs; write a "
                 f"{FILE} that renders it"
             ) from None
 
 
-def _require_ends(base: Path, tokenizer: Any, trained: Sequence[ChatDict]) -> None:
-    if marks_turns(tokenizer):
-        template = get_training_chat_template(tokenizer)
-        is_trained = is_chat_template_stop_token_trained(tokenizer, chat_template=template)
-    else:
-        is_trained = _ends_with_an_added_token(base, tokenizer, trained)
-    if not is_trained:
+def _require_the_prompt(
+    base: Path, tokenizer: Any, trained: Sequence[ChatDict], row: Supervised
+) -> None:
+    """Of the first reply; some families render the thoughts of earlier replies otherwise."""
+    first = next(i for i, message in enumerate(trained) if message["role"] == "assistant")
+    prompt = prompt_ids(tokenizer, trained[:first])
+    start = end = len(prompt)
+    while end < len(row.input_ids) and row.assistant_masks[end]:
+        end += 1
+    reply = tokenizer.decode(row.input_ids[start:end], skip_special_tokens=True)
+    if row.input_ids[:start] != prompt or reply.strip() != trained[first]["content"]:
         raise UsageError(
-            f"{base}: the token that ends a turn of the assistant would not be trained, so that "
-            f"no reply would learn to end; put it between {{% generation %}} and "
-            f"{{% endgeneration %}} in {FILE}"
+            f"{base}: the chat template asks for a reply otherwise than it renders one, so that "
+            f"what is trained is not what will be said; write a {FILE} whose prompt is how a "
+            "rendered reply begins"
         )
 
 
-def _ends_with_an_added_token(base: Path, tokenizer: Any, trained: Sequence[ChatDict]) -> bool:
-    """As TRL asks it of a template with marks: of a turn, the last token that is no white space."""
+def _require_ends(base: Path, tokenizer: Any, trained: Sequence[ChatDict], row: Supervised) -> None:
+    """Of every reply of phase 1, and of the last one as phase 2 reads it."""
     try:
-        ids, mask = supervised(tokenizer, trained)
-    except ValueError as error:
-        raise UsageError(
-            f"{base}: {error}, and it does not mark what the assistant says; put "
-            f"{{% generation %}} and {{% endgeneration %}} around it in {FILE}"
-        ) from None
-    said = [token for token, is_said in zip(ids, mask, strict=True) if is_said]
-    while said and not tokenizer.decode([said[-1]]).strip():
-        said.pop()
-    return bool(said) and said[-1] in tokenizer.added_tokens_decoder
+        generation = GenerationConfig.from_pretrained(base)
+    except OSError:  # no file of its own
+        generation = GenerationConfig.from_model_config(AutoConfig.from_pretrained(base))
+    ends = end_ids(generation, tokenizer)
+    both = zip(row.input_ids, row.assistant_masks, strict=True)
+    replies = [[i for i, _ in group] for said, group in groupby(both, lambda p: p[1]) if said]
+    for ids in [*replies, conversation_ids(tokenizer, trained)]:
+        words = [token for token in ids if tokenizer.decode([token]).strip()]
+        if not words or words[-1] not in ends:
+            last = tokenizer.decode(words[-1:])
+            raise UsageError(
+                f"{base}: a trained reply ends in {last!r}, where generation does not stop, so "
+                "that no reply would end; add its id to eos_token_id in generation_config.json, "
+                f"or write a {FILE} that ends a reply in an end token"
+            )

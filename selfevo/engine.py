@@ -31,6 +31,7 @@ from selfevo.reading import Reader
 from selfevo.replies import Completion, Ending, GenerateRequest, StopReason
 from selfevo.sampling import Processors
 from selfevo.scoring import REMEMBERED, Recent, Scorer, ScoreRequest
+from selfevo.tokens import end_ids
 
 __all__ = ["Completion", "Engine", "GenerateRequest", "ScoreRequest", "StopReason"]
 
@@ -64,7 +65,7 @@ class Engine:
             self.model = self._run(lambda: _load(base, path, device=device, dtype=dtype))
         if self.tokenizer.chat_template is None:
             raise UsageError(f"{base}: the tokenizer has no chat template; add chat_template.jinja")
-        self.eos_ids = _eos_ids(self.model, self.tokenizer)
+        self.eos_ids = end_ids(self.model.generation_config, self.tokenizer)
         pad_id = self.tokenizer.pad_token_id
         self.pad_id = int(self.eos_ids[0] if pad_id is None else pad_id)
         config = self.model.config.get_text_config()
@@ -178,9 +179,3 @@ def _load(base: Path, path: Path, *, device: str, dtype: str) -> Any:
         if dtype in ("float32", "float64"):
             model = model.merge_and_unload()
     return model.to(device).eval()
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = configured if isinstance(configured, list) else [configured]
-    return sorted({int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None})

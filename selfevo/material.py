@@ -262,15 +262,20 @@ def _write_rows(path: Path, rows: Sequence[BaseModel]) -> None:
 
 
 def _refuse_changed_inputs(run: Run, base: Path) -> None:
-    """The run's base model and principles must be those it began with.
+    """The run's base model and principles must be those it began to compute with.
 
     Raises:
         RunError: one of them changed.
     """
     model, principles = content_hash(base), load_principles(run.config.synthesis.principles).hash
-    info = run.record(
-        "run.json", RunInfo, lambda: describe_run(base_model=model, principles=principles)
-    )
+
+    def describe() -> RunInfo:
+        return describe_run(base_model=model, principles=principles)
+
+    info = run.record("run.json", RunInfo, describe)
+    if (info.base_model, info.principles) != (model, principles) and not run.has_computed():
+        run.replace("run.json", describe())  # such as a template that was corrected
+        return
     for what, then, now in (
         ("base model", info.base_model, model),
         ("principles", info.principles, principles),

@@ -41,6 +41,21 @@ from selfevo.progress import console, step
 Record = TypeVar("Record", bound=BaseModel)
 
 RECIPE = "recipe.yaml"
+DRAWN = (
+    "run.json",
+    "data/report.json",
+    "data/train.jsonl",
+    "data/replay.jsonl",
+    "data/heldout.jsonl",
+    "data/heldout-people.jsonl",
+    "data/retention.jsonl",
+    "data/users-train.jsonl",
+    "data/users-gate.jsonl",
+    "round-*/contexts.jsonl",
+)
+"""What is there before anything is computed."""
+COMPUTED = ("m0", "others")
+"""Folders of what is there afterwards."""
 PACKAGES = (
     "selfevo",
     "inspect-ai",
@@ -166,14 +181,19 @@ class Run:
         """Keep to the recipe that the run began with; until something is computed, it may change.
 
         Raises:
-            RunError: it changed after that.
+            RunError: it changed after that, or the folder holds somebody's data and no run.
         """
         path = self.root / RECIPE
+        if not path.exists() and (foreign := self._drawn()):
+            raise RunError(
+                f"{foreign[0]}: is of no run, and would be taken for its own; "
+                "choose another --run folder"
+            )
         stored = load_recipe(path) if path.exists() else self.config
         changes = "; ".join(changed_keys(stored, self.config))
         # a recipe that a hand wrote is nobody's to replace: the folder is more than a run
         is_ours = not changes or path.read_text("utf-8") == dump_recipe(stored)
-        if changes and (self._has_computed() or not is_ours):
+        if changes and (self.has_computed() or not is_ours):
             raise RunError(
                 f"{self.root}: was started with another recipe ({changes}); "
                 "undo the change or choose another --run folder"
@@ -183,14 +203,16 @@ class Run:
             self._begin_again()
         self.once(RECIPE, lambda partial: _write(partial, dump_recipe(self.config)))
 
-    def _has_computed(self) -> bool:
-        """Whether there is more than what was drawn from the data: a training, or its start."""
-        return any(path.is_file() for path in (self.root / "m0").rglob("*"))
+    def has_computed(self) -> bool:
+        """Whether there is more than what was drawn from the data, if only the start of it."""
+        return any(f.is_file() for folder in COMPUTED for f in (self.root / folder).rglob("*"))
+
+    def _drawn(self) -> list[Path]:
+        return [path for pattern in DRAWN for path in self.root.glob(pattern)]
 
     def _begin_again(self) -> None:
         """Take away what was drawn for another recipe; that recipe last, if this is killed."""
-        drawn = ("run.json", "data/*.json", "data/*.jsonl", "round-*/contexts.jsonl")
-        for path in [path for pattern in drawn for path in self.root.glob(pattern)]:
+        for path in self._drawn():
             path.unlink()
         (self.root / RECIPE).unlink()
 

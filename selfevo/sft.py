@@ -1,8 +1,7 @@
 """Phase 1: LoRA fine-tuning on whole support dialogues, plus instruction replay, gives M0.
 
 Every supporter turn of a dialogue is trained in one pass; the person's turns and the task prompt
-are only read (`assistant_only_loss`, through the chat template's generation marks; without them, by
-rendering the dialogue turn by turn). The dialogues of a batch are packed, without padding.
+are only read (`chat_template.Rendering`). The dialogues of a batch are packed, without padding.
 Dialogues that are too long lose whole messages at their end, never half a message.
 """
 
@@ -19,13 +18,13 @@ from trl import SFTConfig, SFTTrainer
 
 from benchmarks.dialogues import Dialogue
 from benchmarks.instructions import Instruction
-from selfevo.chat_template import marks_turns
+from selfevo.chat_template import Rendering
 from selfevo.compact_head import trained_positions_only
 from selfevo.config import RunConfig
 from selfevo.errors import UsageError
 from selfevo.forest_reading import can_read_forests, read_as_forest
 from selfevo.quiet import quiet_libraries
-from selfevo.tokens import ChatDict, Tokenizer, conversation_ids, plain, supervised
+from selfevo.tokens import ChatDict, plain
 from selfevo.training import (
     Fit,
     TrainingRecord,
@@ -60,8 +59,8 @@ def train_sft(
     tokenizer = load_tokenizer(base)
     fit = sft_rows(tokenizer, dialogues, replay, config)
     require_some(fit, "sft.max_length")
-    is_marked = marks_turns(tokenizer)
-    rows = fit.rows if is_marked else _supervised(tokenizer, fit.rows)
+    rendering = Rendering.of(tokenizer)
+    rows = [rendering.supervised(row["messages"])._asdict() for row in fit.rows]
     transformers.set_seed(config.seed)  # the adapter's random start
     with quiet_libraries(), trained_positions_only():
         model = load_base(base, config)
@@ -69,7 +68,7 @@ def train_sft(
         require_modules(model, lora)
         trainer = SFTTrainer(
             model=model,
-            args=_arguments(config, work, model, is_marked=is_marked),
+            args=_arguments(config, work, model),
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=lora,
@@ -97,9 +96,10 @@ def sft_rows(
     """Dialogues and instructions as `messages` rows of at most `max_length` tokens."""
     conversations = [dialogue_messages(d, config.data.task_prompt) for d in dialogues]
     conversations += [instruction_messages(item) for item in replay]
+    rendering = Rendering.of(tokenizer)
     rows, n_dropped, n_shortened = [], 0, 0
     for messages in conversations:
-        kept = fit_conversation(tokenizer, messages, config.sft.max_length)
+        kept = fit_conversation(rendering, messages, config.sft.max_length)
         n_dropped += not kept
         n_shortened += 0 < len(kept) < len(messages)
         if kept:
@@ -126,13 +126,11 @@ def instruction_messages(item: Instruction) -> list[ChatDict]:
 
 
 def fit_conversation(
-    tokenizer: Tokenizer, messages: Sequence[ChatDict], max_length: int
+    rendering: Rendering, messages: Sequence[ChatDict], max_length: int
 ) -> list[ChatDict]:
     """The longest beginning that fits and ends with an assistant message; may be empty."""
     kept = list(messages)
-    while kept and (
-        kept[-1]["role"] != "assistant" or len(conversation_ids(tokenizer, kept)) > max_length
-    ):
+    while kept and (kept[-1]["role"] != "assistant" or rendering.n_tokens(kept) > max_length):
         kept.pop()
     return kept
 
@@ -157,12 +155,7 @@ def require_modules(model: Any, lora: LoraConfig) -> None:
             )
 
 
-def _supervised(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows as TRL would make them, had the template marks."""
-    return [supervised(tokenizer, row["messages"])._asdict() for row in rows]
-
-
-def _arguments(config: RunConfig, work: Path, model: Any, *, is_marked: bool) -> SFTConfig:
+def _arguments(config: RunConfig, work: Path, model: Any) -> SFTConfig:
     sft = config.sft
     shared = trainer_arguments(
         config,
@@ -174,7 +167,6 @@ def _arguments(config: RunConfig, work: Path, model: Any, *, is_marked: bool) ->
     )
     return SFTConfig(
         **shared,
-        assistant_only_loss=is_marked,
         num_train_epochs=sft.epochs,
         learning_rate=sft.learning_rate,
         per_device_train_batch_size=sft.batch_size,

@@ -75,12 +75,21 @@ def prompt_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
     return ids
 
 
-def conversation_ids(tokenizer: Tokenizer, messages: Sequence[ChatDict]) -> list[int]:
-    """Token ids of a whole conversation, as training renders it."""
+def conversation_ids(
+    tokenizer: Tokenizer, messages: Sequence[ChatDict], *, template: str | None = None
+) -> list[int]:
+    """Token ids of a whole conversation, by the tokenizer's own template or another one."""
     ids: list[int] = tokenizer.apply_chat_template(
-        plain(tokenizer, messages), tokenize=True, return_dict=False
+        plain(tokenizer, messages), chat_template=template, tokenize=True, return_dict=False
     )
     return ids
+
+
+def end_ids(generation_config: Any, tokenizer: Tokenizer) -> list[int]:
+    """The tokens at which a reply ends, sorted."""
+    configured = getattr(generation_config, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    return sorted({int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None})
 
 
 class Supervised(NamedTuple):

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from pathlib import Path
@@ -125,16 +126,18 @@ def test_rendered_turn_by_turn_the_same_tokens_are_the_assistants(tokenizer, mes
 def base_with(tiny_model, tmp_path):
     """A base model's folder with another template, whose special tokens its tokenizer knows."""
 
-    def base_with(template: str | None) -> Path:
+    def base_with(template: str | None, eos: str = "</s>") -> Path:
         path = tmp_path / "base"
         shutil.copytree(tiny_model, path)
         (path / "chat_template.jinja").unlink()
         if template is not None:
             own = transformers.AutoTokenizer.from_pretrained(path)
             tokens = re.findall(r"<\|[^<>{}'\"]+\|>|</?s>|<(?:start|end)_of_turn>", template)
-            own.add_special_tokens({"additional_special_tokens": sorted(set(tokens))})
-            own.bos_token, own.eos_token, own.chat_template = "<s>", "</s>", template
+            own.add_special_tokens({"additional_special_tokens": sorted({*tokens, eos})})
+            own.bos_token, own.eos_token, own.chat_template = "<s>", eos, template
             own.save_pretrained(path)
+            ends = json.dumps({"eos_token_id": own.eos_token_id})
+            (path / "generation_config.json").write_text(ends, encoding="utf-8")
         return path
 
     return base_with
@@ -159,23 +162,28 @@ MISTRAL = """{{ bos_token }}{% if messages[0].role == 'system' %}
 
 
 @pytest.mark.parametrize(
-    ("template", "task_prompt", "is_marked"),
+    ("template", "eos", "task_prompt", "is_marked"),
     [
-        (family("llama3"), "Be kind.", True),
-        (family("llama3_1"), "Be kind.", False),
-        (family("llama3_2"), "Be kind.", False),
-        (family("qwen2_5"), "Be kind.", True),
-        (family("qwen3"), "Be kind.", True),
-        (family("gemma3"), "Be kind.", True),
-        (MISTRAL, None, False),
+        (family("llama3"), "<|eot_id|>", "Be kind.", True),
+        (family("llama3_1"), "<|eot_id|>", "Be kind.", False),
+        (family("llama3_2"), "<|eot_id|>", "Be kind.", False),
+        (family("qwen2_5"), "<|im_end|>", "Be kind.", True),
+        (family("qwen3"), "<|im_end|>", "Be kind.", True),
+        (family("gemma3"), "<end_of_turn>", "Be kind.", True),
+        (MISTRAL, "</s>", None, False),
     ],
 )
-def test_a_base_model_of_a_known_family_can_be_trained(base_with, template, task_prompt, is_marked):
-    from selfevo.chat_template import marks_turns, require_chat_template
+def test_a_base_model_of_a_known_family_can_be_trained(
+    base_with, template, eos, task_prompt, is_marked
+):
+    from selfevo.chat_template import Rendering, require_chat_template
 
-    base = base_with(template)
+    base = base_with(template, eos)
     require_chat_template(base, task_prompt)
-    assert marks_turns(transformers.AutoTokenizer.from_pretrained(base)) is is_marked
+    rendering = Rendering.of(transformers.AutoTokenizer.from_pretrained(base))
+    assert rendering.is_marked is is_marked
+    talk = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    assert rendering.n_tokens(talk * 3) == len(rendering.supervised(talk * 3).input_ids)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +193,22 @@ def test_a_base_model_of_a_known_family_can_be_trained(base_with, template, task
         (family("gemma"), r"refuses a system message \(System role not supported\)"),
         ("{{ raise_exception('one turn only') }}", r"refuses a dialogue \(one turn only\)"),
         (MISTRAL, "renders a turn otherwise once more follows, and it does not mark"),
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no reply would learn to end"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no reply would end"),
+        ("{{ messages[0].content + 1 }}", "refuses a dialogue"),
         (
             "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}</s>"
             "{% endfor %}",
-            "no reply would learn to end",
+            "no reply would end",
+        ),
+        # ends in <|im_end|>, and generation stops at </s>, as base models of Qwen have it
+        (family("qwen2_5"), r"ends in '<.im_end.>', where generation does not stop"),
+        # thinks aloud in the prompt, and not in what is rendered
+        (family("deepseekv3"), "asks for a reply otherwise than it renders one"),
+        # the header ends in a space, which becomes part of the reply's first token
+        (
+            "{% for m in messages %}{{ '### ' + m.role + ': ' + m.content + '</s>' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '### assistant: ' }}{% endif %}",
+            "asks for a reply otherwise than it renders one",
         ),
     ],
 )

@@ -430,7 +430,7 @@ def test_a_failed_evaluation_is_not_blessed(desk: Desk) -> None:
 
 def test_from_logs_to_a_verdict(desk: Desk) -> None:
     """A supporter who listens, then one who insults; a budget, then none."""
-    people = write_people(desk.folder / "people.jsonl", make_strangers(6))
+    people = write_people(desk.folder / "people.jsonl", make_strangers(8))
 
     def log(reply: str, name: str, **budget: int) -> str:
         task = support(users=str(people), split=None, turns=2, min_turns=2, embedded=True, **budget)
@@ -441,7 +441,7 @@ def test_from_logs_to_a_verdict(desk: Desk) -> None:
     listens = log("That sounds hard. What about the money and the landlord?", "listens")
     insults = log("Stop whining. Get over it.", "insults")
     cut = log("Stop whining. Get over it.", "cut", budget_calls=5)
-    enough = log("Stop whining. Get over it.", "enough", budget_calls=12)  # and nobody was left
+    enough = log("Stop whining. Get over it.", "enough", budget_calls=16)  # and nobody was left
     out = str(desk.folder / "main.json")
     assert desk.run("bless", listens, "--out", out)[0] == 0
     codes = [

@@ -67,6 +67,20 @@ def starter_file(path, dialogues, *, reverse=False):
     return path
 
 
+def compute(run):
+    """The start of a training."""
+    (run / "m0").mkdir(parents=True)
+    (run / "m0/begun").touch()
+
+
+def test_a_base_model_may_be_corrected_until_something_is_computed(collect, base, tmp_path):
+    collect()
+    (base / "chat_template.jinja").write_text("corrected", encoding="utf-8")
+    collect()
+    compute(tmp_path / "run")
+    collect()
+
+
 # who is where
 
 
@@ -242,8 +256,9 @@ def test_a_later_round_that_cannot_be_is_refused_before_anything_is_trained(coll
     assert not (tmp_path / "run" / "m0").exists()
 
 
-def test_another_base_model_is_refused(collect, base):
+def test_another_base_model_is_refused(collect, base, tmp_path):
     collect()
+    compute(tmp_path / "run")
     (base / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(RunError, match="the base model changed since the run began"):
         collect()
@@ -254,6 +269,7 @@ def test_changed_principles_are_refused(collect, tmp_path):
     path = tmp_path / "principles.md"
     path.write_text(text, encoding="utf-8")
     collect(synthesis={"principles": str(path)})
+    compute(tmp_path / "run")
     path.write_text(text.replace("kind", "brief"), encoding="utf-8")
     with pytest.raises(RunError, match="the principles changed since the run began"):
         collect(synthesis={"principles": str(path)})

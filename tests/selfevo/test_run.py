@@ -155,8 +155,9 @@ def test_a_closed_run_can_be_continued(run: Run) -> None:
 CHANGED = RunConfig.model_validate({"name": "toy", "seed": 8, "dpo": {"beta": 0.5}})
 
 
-def test_another_recipe_is_refused_with_what_changed(run: Run) -> None:
-    run.once("m0/checkpoint.partial/trainer/state.json", Path.touch)
+@pytest.mark.parametrize("computed", ["m0/checkpoint.partial/state.json", "others/a/record.json"])
+def test_another_recipe_is_refused_with_what_changed(run: Run, computed: str) -> None:
+    run.once(computed, Path.touch)
     run.close()
     with pytest.raises(RunError, match=r"\(dpo.beta: 0.1 -> 0.5; seed: 7 -> 8\)"):
         Run(run.root, CHANGED)
@@ -168,12 +169,20 @@ def test_a_recipe_may_be_corrected_until_something_is_computed(run: Run) -> None
     for name in ("run.json", "data/train.jsonl", "data/report.json", "round-1/contexts.jsonl"):
         run.once(name, lambda partial: partial.write_text("old"))
     (run.root / "m0/checkpoint.partial").mkdir(parents=True)  # refused before its first step
-    (run.root / "data/mine.txt").write_text("kept")
+    (run.root / "data/mine.jsonl").write_text("kept")
     run.close()
     Run(run.root, CHANGED).close()
     files = {str(p.relative_to(run.root)) for p in run.root.rglob("*") if p.is_file()}
-    assert files == {".lock", "recipe.yaml", "data/mine.txt"}
+    assert files == {".lock", "recipe.yaml", "data/mine.jsonl"}
     Run(run.root, CHANGED)
+
+
+def test_a_folder_with_data_of_its_own_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.jsonl").write_text("mine")
+    with pytest.raises(RunError, match=r"data/train.jsonl: is of no run"):
+        Run(tmp_path, CONFIG)
+    assert (tmp_path / "data/train.jsonl").read_text() == "mine"
 
 
 def test_a_recipe_that_a_hand_wrote_is_not_replaced(tmp_path: Path) -> None:

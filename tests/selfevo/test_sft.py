@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from benchmarks.instructions import Instruction
 from selfevo.errors import RunError, UsageError
+from selfevo.tokens import conversation_ids
 
 from .conftest import DIALOGUES
 from .toy import make_dialogue, start_process, toy_config
@@ -52,7 +54,7 @@ def trainers(monkeypatch):
 
 
 def n_tokens(tokenizer, dialogue, n_messages):
-    return len(sft.conversation_ids(tokenizer, sft.dialogue_messages(dialogue, None)[:n_messages]))
+    return len(conversation_ids(tokenizer, sft.dialogue_messages(dialogue, None)[:n_messages]))
 
 
 def test_exactly_the_supporters_turns_are_trained(finishing_model, tmp_path, tokenizer, trainers):
@@ -204,6 +206,26 @@ def test_layers_may_be_named_as_peft_reads_them(finishing_model, modules):
     lora = {"target_modules": modules}
     config = toy_config(finishing_model, sft={"lora": lora})
     sft.require_modules(training.load_base(finishing_model, config), sft._lora(config))
+
+
+def test_what_is_measured_is_what_is_trained(finishing_model, tmp_path, trainers):
+    """Qwen3's template as TRL has it for training puts a thought into every turn."""
+    base = shutil.copytree(finishing_model, tmp_path / "base")
+    template = (Path(trl.__file__).parent / "chat_templates/qwen3.jinja").read_text("utf-8")
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    own = training.load_tokenizer(base)
+    messages = sft.dialogue_messages(LONG, None)
+    rendering = sft.Rendering.of(own)
+    limit = rendering.n_tokens(messages)
+    assert limit > n_tokens(own, LONG, 6)
+    for spare, n_kept in ((0, 6), (-1, 4)):
+        config = toy_config(base, sft={"max_length": limit + spare})
+        [row] = sft.sft_rows(own, [LONG], [], config).rows
+        assert row["messages"] == messages[:n_kept]
+    sft.train_sft(base, [LONG], [RECIPE], config, tmp_path / "m0")
+    [trainer] = trainers
+    longest = max(trainer.train_dataset["input_ids"], key=len)
+    assert own.decode(longest).rstrip().endswith("<|im_end|>")
 
 
 def train_until_killed(model, work):

@@ -10,6 +10,7 @@ stops.
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -126,12 +127,12 @@ def _require_the_prompt(
 ) -> None:
     """Of the first reply; some families render the thoughts of earlier replies otherwise."""
     first = next(i for i, message in enumerate(trained) if message["role"] == "assistant")
-    prompt = prompt_ids(tokenizer, trained[:first])
-    start = end = len(prompt)
-    while end < len(row.input_ids) and row.assistant_masks[end]:
-        end += 1
-    reply = tokenizer.decode(row.input_ids[start:end], skip_special_tokens=True)
-    if row.input_ids[:start] != prompt or reply.strip() != trained[first]["content"]:
+    reply = trained[first]["content"]
+    asked = tokenizer.decode(prompt_ids(tokenizer, trained[:first]))
+    rendered = tokenizer.decode(row.input_ids)
+    follows = rendered.removeprefix(asked).lstrip().startswith(reply)
+    # a header that ends in a space is one token with the reply's first word, and not trained
+    if not (rendered.startswith(asked) and follows and reply in tokenizer.decode(_replies(row)[0])):
         raise UsageError(
             f"{base}: the chat template asks for a reply otherwise than it renders one, so that "
             f"what is trained is not what will be said; write a {FILE} whose prompt is how a "
@@ -146,9 +147,7 @@ def _require_ends(base: Path, tokenizer: Any, trained: Sequence[ChatDict], row: 
     except OSError:  # no file of its own
         generation = GenerationConfig.from_model_config(AutoConfig.from_pretrained(base))
     ends = end_ids(generation, tokenizer)
-    both = zip(row.input_ids, row.assistant_masks, strict=True)
-    replies = [[i for i, _ in group] for said, group in groupby(both, lambda p: p[1]) if said]
-    for ids in [*replies, conversation_ids(tokenizer, trained)]:
+    for ids in [*_replies(row), conversation_ids(tokenizer, trained)]:
         words = [token for token in ids if tokenizer.decode([token]).strip()]
         if not words or words[-1] not in ends:
             last = tokenizer.decode(words[-1:])
@@ -157,3 +156,9 @@ def _require_ends(base: Path, tokenizer: Any, trained: Sequence[ChatDict], row: 
                 "that no reply would end; add its id to eos_token_id in generation_config.json, "
                 f"or write a {FILE} that ends a reply in an end token"
             )
+
+
+def _replies(row: Supervised) -> list[list[int]]:
+    """What is trained, reply by reply; nothing at all counts as one."""
+    both = zip(row.input_ids, row.assistant_masks, strict=True)
+    return [[i for i, _ in run] for is_said, run in groupby(both, itemgetter(1)) if is_said] or [[]]

@@ -196,8 +196,8 @@ def test_a_base_model_of_a_known_family_can_be_trained(
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "no reply would end"),
         ("{{ messages[0].content + 1 }}", "refuses a dialogue"),
         (
-            "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}</s>"
-            "{% endfor %}",
+            "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+            "{% endgeneration %}{% else %}{{ m.content }}{% endif %}</s>{% endfor %}",
             "no reply would end",
         ),
         # ends in <|im_end|>, and generation stops at </s>, as base models of Qwen have it

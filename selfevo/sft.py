@@ -136,7 +136,7 @@ def fit_conversation(
 
 
 def require_modules(model: Any, lora: LoraConfig) -> None:
-    """Refuse a layer that the model does not have; PEFT passes over all but the last such name.
+    """Refuse a layer that the model does not have; PEFT does so only where no name matches.
 
     Raises:
         UsageError: which name matches nothing, and what there is.

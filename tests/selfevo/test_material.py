@@ -275,6 +275,21 @@ def test_changed_principles_are_refused(collect, tmp_path):
         collect(synthesis={"principles": str(path)})
 
 
+def test_a_corrected_recipe_leaves_nothing_of_the_old_one(collect, tmp_path):
+    """Every file that is drawn is drawn anew, so it is known by name where it is taken away."""
+
+    def files(name):
+        found = {p.relative_to(tmp_path / name): p for p in (tmp_path / name).rglob("*.json*")}
+        return {str(path): file.read_bytes() for path, file in found.items() if path.stem != "run"}
+
+    other = {"seed": 9, "rounds": 2, "data": {"train": 6}}
+    collect("corrected")
+    before = files("corrected")
+    collect("corrected", **other)
+    collect("fresh", **other)
+    assert files("corrected") == files("fresh") != before
+
+
 def test_an_adapter_is_no_base_model(collect, base):
     (base / "adapter_config.json").write_text("{}")
     with pytest.raises(UsageError, match="is an adapter, and phase 1 trains one of its own"):
